@@ -1,0 +1,1 @@
+"""penstock: run unmodified Kubeflow pipelines without a Kubeflow install."""
