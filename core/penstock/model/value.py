@@ -1,0 +1,8 @@
+"""The values that parameters carry: JSON, as protobuf's `Value` knows it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+JsonObject: TypeAlias = dict[str, Json]
