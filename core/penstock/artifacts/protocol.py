@@ -1,0 +1,49 @@
+"""The artifact store seam: bytes under URIs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What `put` stored. `size` in bytes; `sha256` as described at `penstock.model.Artifact`; `files` counted."""
+
+    uri: str
+    size: int
+    sha256: str
+    is_directory: bool = False
+    files: int = 1
+
+
+class ArtifactStore(Protocol):
+    """Files and directories under URIs of one or more schemes. Every method raises ArtifactError in one sentence."""
+
+    schemes: tuple[str, ...]
+
+    def put(self, source: Path, uri: str, *, move: bool = False) -> Stored:
+        """Store a file or a directory. Nothing is visible at `uri` before all of it is. `move` may consume the source."""
+        ...
+
+    def get(self, uri: str, target: Path, *, expected: Stored | None = None) -> Stored:
+        """Copy to `target` (created with its parents); content that differs from `expected` is an error."""
+        ...
+
+    def local(self, uri: str) -> Path | None:
+        """Where the content can be read in place on this machine, or None: then `get` it."""
+        ...
+
+    def stat(self, uri: str) -> Stored | None:
+        """Size of what is stored, or None where there is nothing readable (sha256 may be empty)."""
+        ...
+
+    def list(self, uri: str) -> Iterator[str]:
+        """The URIs of the files at and below `uri`."""
+        ...
+
+    def delete(self, uri: str) -> int:
+        """Remove what is at and below `uri`; the number of files removed, 0 when there was nothing."""
+        ...
