@@ -36,6 +36,13 @@ class ArtifactStore(Protocol):
         """Where the content can be read in place on this machine, or None: then `get` it."""
         ...
 
+    def place(self, uri: str) -> Path | None:
+        """Where a task on this machine may write the content itself, or None.
+
+        `put(place(uri), uri)` then keeps it there without copying; until that the content is nobody's.
+        """
+        ...
+
     def stat(self, uri: str) -> Stored | None:
         """Size of what is stored, or None where there is nothing readable (sha256 may be empty)."""
         ...

@@ -78,7 +78,9 @@ class OutputManifest:
             reason=Reason(cast("str", reason)) if reason else None,
             error=cast("str", found.get("error", "")),
             parameters=cast("JsonObject", found["parameters"]),
-            artifacts={name: tuple(artifact_from_json(one) for one in many) for name, many in artifacts.items()},
+            artifacts={
+                name: tuple(artifact_from_json(one) for one in many) for name, many in artifacts.items()
+            },
             log=cast("str", found.get("log", "")),
             started_at=cast("float | None", found.get("started_at")),
             ended_at=cast("float | None", found.get("ended_at")),

@@ -1,7 +1,14 @@
 """Pipelines and runs as frozen data. Nothing here does I/O or imports the rest of penstock."""
 
 from penstock.model.artifact import Artifact
-from penstock.model.executor import Accelerator, ContainerExecutor, EnvVar, Executor, ImporterExecutor, Resources
+from penstock.model.executor import (
+    Accelerator,
+    ContainerExecutor,
+    EnvVar,
+    Executor,
+    ImporterExecutor,
+    Resources,
+)
 from penstock.model.interface import (
     ArtifactType,
     InputArtifact,
@@ -25,7 +32,16 @@ from penstock.model.pipeline import (
     Trigger,
     TriggerStrategy,
 )
-from penstock.model.run import ENDED, NOTHING, ROOT, Reason, State, TaskKind, TaskRun, Values
+from penstock.model.run import (
+    ENDED,
+    NOTHING,
+    ROOT,
+    Reason,
+    State,
+    TaskKind,
+    TaskRun,
+    Values,
+)
 from penstock.model.source import (
     ArtifactSource,
     ComponentInput,

@@ -28,7 +28,10 @@ class Artifact:
         """The `RuntimeArtifact` of KFP's ExecutorInput; `uri` replaces the recorded place by a local one."""
         kind: JsonObject = {}
         if self.type.schema_title:
-            kind = {"schemaTitle": self.type.schema_title, "schemaVersion": self.type.schema_version or "0.0.1"}
+            kind = {
+                "schemaTitle": self.type.schema_title,
+                "schemaVersion": self.type.schema_version or "0.0.1",
+            }
         elif self.type.instance_schema:
             kind = {"instanceSchema": self.type.instance_schema}
         return {

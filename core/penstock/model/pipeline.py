@@ -160,7 +160,13 @@ class Pipeline:
         if isinstance(component.body, Dag):
             return {}
         found: Json = self.platform
-        for key in ("platforms", "kubernetes", "deploymentSpec", "executors", component.body):
+        for key in (
+            "platforms",
+            "kubernetes",
+            "deploymentSpec",
+            "executors",
+            component.body,
+        ):
             found = found.get(key) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else {}
 

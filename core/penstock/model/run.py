@@ -58,6 +58,7 @@ class Reason(StrEnum):
     OUTPUT = "OUTPUT"
     LOST = "LOST"
     CANCELED = "CANCELED"
+    REOPENED = "REOPENED"
 
 
 @dataclass(frozen=True, slots=True)

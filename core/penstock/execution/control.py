@@ -1,0 +1,319 @@
+"""*Prepare* and *publish*: what a scheduler asks before and after it launches an attempt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from penstock.errors import TaskError
+from penstock.execution.cachekey import cache_key
+from penstock.execution.failpoints import failpoint
+from penstock.execution.launcher import Launcher
+from penstock.execution.manifest import Outcome, OutputManifest
+from penstock.execution.order import LaunchOrder
+from penstock.execution.session import Session, open_session
+from penstock.model import ROOT, ImporterExecutor, Reason, State, TaskKind, TaskRun, Values
+from penstock.planner.following import following, resume
+from penstock.planner.settle import CONTAINERS, may_retry, settle
+from penstock.planner.verdict import Launch, Record, Settled, Wait, verdict
+from penstock.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a verb recorded, and what is to be done next. Everything in it is in the store already: a lost Step costs nothing.
+
+    `order` is to be launched (`adopted`: an attempt that was started before). `wait` names upstream tasks that have
+    not ended. `changes` are the records written, `following` the paths worth a verdict now, and `again` those worth
+    one later, with the time (seconds since the epoch).
+    """
+
+    order: LaunchOrder | None = None
+    adopted: bool = False
+    wait: tuple[str, ...] = ()
+    changes: tuple[TaskRun, ...] = ()
+    following: tuple[str, ...] = ()
+    again: tuple[tuple[str, float], ...] = ()
+
+
+class Control(Protocol):
+    """The two verbs that touch the record; *launch* between them is the launcher's."""
+
+    def prepare(self, run_id: str, path: str) -> Step:
+        """Judge the task, and claim an attempt of it if it is to be launched. Raises NotFoundError."""
+        ...
+
+    def publish(self, run_id: str, path: str, manifest: OutputManifest) -> Step:
+        """Record how an attempt ended. For an attempt that was published before, or was superseded, it does nothing."""
+        ...
+
+
+class LocalControl:
+    """Control on the store itself.
+
+    `readable` says whether the artifacts of a cache hit can still be read. With `exclusive` the caller promises to be
+    the only one who changes the run (an engine that holds its lease), and the ledger stays in memory between calls.
+    Not safe for use by several threads at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        launcher: Launcher,
+        readable: Callable[[Values], bool],
+        owner: str,
+        *,
+        exclusive: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._launcher = launcher
+        self._readable = readable
+        self._owner = owner
+        self._exclusive = exclusive
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+
+    def session(self, run_id: str) -> Session:
+        """The run with its ledger. Raises NotFoundError."""
+        found = self._sessions.get(run_id) if self._exclusive else None
+        if found is None:
+            found = open_session(self._store, run_id)
+            if self._exclusive:
+                self._sessions[run_id] = found
+        return found
+
+    def begin(self, run_id: str) -> Step:
+        """Open the run's own DAG; for a run that is open already, say what is worth a verdict in it."""
+        session = self.session(run_id)
+        ledger = session.ledger
+        if ledger.get(ROOT) is None:
+            root = TaskRun(
+                ROOT, TaskKind.ROOT, State.RUNNING, inputs=Values(ledger.arguments), started_at=self._clock()
+            )
+            return self._record(session, root)
+        again = tuple(
+            (record.path, record.retry_at)
+            for record in ledger.records()
+            if record.retry_at is not None and not record.state.ended
+        )
+        return Step(following=tuple(resume(ledger)), again=again)
+
+    def prepare(self, run_id: str, path: str) -> Step:
+        session = self.session(run_id)
+        answer = verdict(session.ledger, path)
+        match answer:
+            case Wait(on):
+                return Step(wait=on)
+            case Settled(record):
+                return self._settled(session, record)
+            case Record(record):
+                now = self._clock()
+                ended_at = now if record.state.ended else None
+                return self._record(session, replace(record, started_at=now, ended_at=ended_at))
+            case Launch():
+                return self._launch(session, answer)
+
+    def publish(self, run_id: str, path: str, manifest: OutputManifest) -> Step:
+        session = self.session(run_id)
+        record = session.ledger.get(path)
+        if record is None or record.state.ended or record.kind in CONTAINERS:
+            return Step()
+        failpoint("publish:before")
+        with self._transaction(session):
+            ours = self._store.attempts.finish(
+                manifest.attempt_id,
+                State(manifest.outcome.value) if manifest.outcome is not Outcome.LOST else None,
+                exit_code=manifest.exit_code,
+                error=manifest.error,
+                log=manifest.log,
+                notes=manifest.notes,
+                ended_at=manifest.ended_at,
+            )
+            if not ours:
+                return Step()
+            ended = self._ended(session, record, manifest)
+            if ended.state.ended:
+                self._execution(session, ended, attempt_id=manifest.attempt_id)
+            step = self._record(session, ended)
+            failpoint("publish:inside")
+        failpoint("publish:after")
+        if ended.state.ended:
+            return step
+        if ended.retry_at is not None:
+            return replace(step, again=(*step.again, (path, ended.retry_at)))
+        return replace(step, following=(*step.following, path))
+
+    def cancel(self, run_id: str) -> None:
+        """From now on nothing new starts in the run. Idempotent; does not stop what runs."""
+        session = self.session(run_id)
+        session.ledger.canceled = True
+        with self._transaction(session):
+            self._store.runs.request_cancel(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """Drop what is held in memory of the run; the next question reads the store."""
+        self._sessions.pop(run_id, None)
+
+    def _settled(self, session: Session, record: TaskRun | None) -> Step:
+        if record is None:
+            return Step()
+        if record.kind in CONTAINERS or record.state.ended:
+            return Step(following=tuple(following(session.ledger, record.path)))
+        attempt = self._store.attempts.live(session.run.id, record.path)
+        if attempt is None:
+            lost = self._record(session, replace(record, state=State.PENDING, reason=Reason.LOST))
+            return replace(lost, following=(*lost.following, record.path))
+        return Step(order=session.order(record, attempt.id, attempt.number), adopted=True)
+
+    def _launch(self, session: Session, launch: Launch) -> Step:
+        former = session.ledger.get(launch.path)
+        now = self._clock()
+        if former is not None and former.retry_at is not None and former.retry_at > now:
+            return Step(again=((launch.path, former.retry_at),))
+        new = TaskRun(
+            path=launch.path,
+            kind=TaskKind.IMPORTER if isinstance(launch.executor, ImporterExecutor) else TaskKind.CONTAINER,
+            state=State.RUNNING,
+            inputs=launch.inputs,
+            generation=launch.generation,
+            attempts=former.attempts if former else 0,
+            retries=former.retries if former else 0,
+            started_at=now,
+        )
+        try:
+            isolation = self._launcher.isolation(launch.executor)
+            new = replace(new, fingerprint=cache_key(session, launch, isolation))
+        except TaskError as error:
+            refused = replace(new, state=State.FAILED, reason=Reason.REFUSED, error=str(error), ended_at=now)
+            return self._record(session, refused)
+        if launch.cacheable and session.options.cache:
+            hit = self._cached(session, new)
+            if hit is not None:
+                return hit
+        new = replace(new, attempts=new.attempts + 1)
+        with self._transaction(session):
+            attempt = self._store.attempts.claim(
+                session.run.id,
+                new.path,
+                generation=new.generation,
+                number=new.attempts,
+                owner=self._owner,
+                launcher=self._launcher.name,
+                isolation=isolation,
+            )
+            step = self._record(session, new)
+        failpoint("prepare:claimed")
+        return replace(step, order=session.order(new, attempt.id, attempt.number), adopted=attempt.adopted)
+
+    def _cached(self, session: Session, new: TaskRun) -> Step | None:
+        for hit in self._store.cache.find(new.fingerprint, session.cache_scope, session.run.namespace):
+            if not self._readable(hit.outputs):
+                continue
+            done = replace(
+                new, state=State.SUCCEEDED, cached=True, outputs=hit.outputs, ended_at=self._clock()
+            )
+            with self._transaction(session):
+                self._execution(session, done, cached_execution=hit.execution_id)
+                return self._record(session, done)
+        return None
+
+    def _ended(self, session: Session, record: TaskRun, manifest: OutputManifest) -> TaskRun:
+        """The record after an attempt: ended, or PENDING again for a retry or because the attempt was lost."""
+        now = manifest.ended_at or self._clock()
+        base = replace(record, reason=manifest.reason, error=manifest.error, ended_at=now, retry_at=None)
+        match manifest.outcome:
+            case Outcome.SUCCEEDED:
+                outputs = Values(manifest.parameters, manifest.artifacts)
+                return replace(base, state=State.SUCCEEDED, reason=None, outputs=outputs)
+            case Outcome.CANCELED:
+                return replace(base, state=State.CANCELED, reason=Reason.CANCELED)
+            case Outcome.LOST:
+                state = State.CANCELED if session.ledger.canceled else State.PENDING
+                return replace(base, state=state, reason=Reason.LOST, ended_at=None)
+            case Outcome.FAILED:
+                failures = record.retries + 1
+                delay = may_retry(session.ledger, record.path, failures)
+                if delay is None:
+                    return replace(base, state=State.FAILED)
+                return replace(
+                    base, state=State.PENDING, retries=failures, retry_at=now + delay, ended_at=None
+                )
+
+    def _execution(
+        self,
+        session: Session,
+        ended: TaskRun,
+        *,
+        attempt_id: str | None = None,
+        cached_execution: str | None = None,
+    ) -> None:
+        """Record the execution with its lineage. Execution states are MLMD's."""
+        state = {State.SUCCEEDED: "COMPLETE", State.FAILED: "FAILED"}.get(ended.state, "CANCELED")
+        self._store.artifacts.record_execution(
+            session.run.id,
+            ended.path,
+            generation=ended.generation,
+            attempt_id=attempt_id,
+            fingerprint=ended.fingerprint,
+            cache_scope=session.cache_scope,
+            namespace=session.run.namespace,
+            state="CACHED" if cached_execution else state,
+            inputs=ended.inputs,
+            outputs=ended.outputs,
+            cached_execution=cached_execution,
+        )
+
+    def _record(self, session: Session, record: TaskRun) -> Step:
+        """Write one record and what settles because of it; say what is worth a verdict then."""
+        ledger = session.ledger
+        again: tuple[tuple[str, float], ...] = ()
+        with self._transaction(session):
+            ledger.apply(record)
+            settlement = settle(ledger, record.path)
+            ended_at = self._clock()
+            changes = [record, *(replace(one, ended_at=ended_at) for one in settlement.ended)]
+            restart = settlement.restart
+            if restart is not None:
+                due = ended_at + restart.delay
+                reopened = replace(restart.record, retry_at=due if restart.delay else None)
+                ledger.apply(reopened)
+                self._store.tasks.record(session.run.id, changes)
+                self._store.tasks.remove(session.run.id, restart.removed)
+                self._store.tasks.record(session.run.id, [reopened])
+                changes.append(reopened)
+                again = ((reopened.path, due),)
+            else:
+                self._store.tasks.record(session.run.id, changes)
+            self._record_run(session, changes)
+        return Step(changes=tuple(changes), following=_following(session, changes, again), again=again)
+
+    def _record_run(self, session: Session, changes: list[TaskRun]) -> None:
+        """The run follows its own DAG."""
+        for change in changes:
+            if change.path == ROOT:
+                self._store.runs.follow(session.run.id, change)
+
+    @contextmanager
+    def _transaction(self, session: Session) -> Iterator[None]:
+        """One commit; when it fails, the ledger in memory is no longer what is recorded, and goes."""
+        try:
+            with self._store.transaction():
+                yield
+        except BaseException:
+            self.forget(session.run.id)
+            raise
+
+
+def _following(
+    session: Session, changes: list[TaskRun], again: tuple[tuple[str, float], ...]
+) -> tuple[str, ...]:
+    later = {path for path, _ in again}
+    found: dict[str, None] = {}
+    for change in changes:
+        if change.path not in later:
+            found.update(dict.fromkeys(following(session.ledger, change.path)))
+    return tuple(found)

@@ -1,0 +1,228 @@
+"""The embedded engine: a whole run in this process, several attempts at a time."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from penstock.errors import TaskError
+from penstock.execution.control import LocalControl, Step
+from penstock.execution.failpoints import failpoint
+from penstock.execution.launcher import Attempt, Launcher
+from penstock.execution.manifest import Outcome, OutputManifest
+from penstock.execution.order import LaunchOrder
+from penstock.model import ROOT, Reason, State, TaskRun
+from penstock.planner.settle import CONTAINERS
+from penstock.planner.verdict import kind_of
+from penstock.store import Store
+
+ChangeWatcher = Callable[[TaskRun], None]
+LineWatcher = Callable[[str, str], None]
+
+POLL_SECONDS = 1.0
+LEASE_SECONDS = 30.0
+STOP_GRACE_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class EmbeddedEngine:
+    """Runs a run to its end.
+
+    `on_change` sees each record once it is written, from the caller's thread; `on_line` sees each line of user output
+    with its task path, from the thread of its attempt.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        control: LocalControl,
+        launcher: Launcher,
+        owner: str,
+        *,
+        parallel: int,
+        on_change: ChangeWatcher | None = None,
+        on_line: LineWatcher | None = None,
+    ) -> None:
+        self.store = store
+        self.control = control
+        self.launcher = launcher
+        self.owner = owner
+        self.parallel = max(1, parallel)
+        self.on_change = on_change
+        self.on_line = on_line
+
+    def run(self, run_id: str) -> State:
+        """Run, or resume, to the end; the final state.
+
+        A KeyboardInterrupt cancels the run and waits for its attempts to end, a second one kills them. Raises
+        IllegalTransitionError, naming the owner, when another engine has the run.
+        """
+        token = self.store.runs.claim_engine(run_id, self.owner, LEASE_SECONDS)
+        execution = _Execution(self, run_id, token)
+        try:
+            return execution.to_the_end()
+        finally:
+            execution.close()
+            self.store.runs.release_engine(run_id, token)
+
+
+class _Execution:
+    """The loop over one run: open DAGs at once, launch leaves as slots are free, publish what ends."""
+
+    def __init__(self, engine: EmbeddedEngine, run_id: str, token: int) -> None:
+        self._engine = engine
+        self._run_id = run_id
+        self._token = token
+        self._ready: deque[str] = deque()
+        self._queued: set[str] = set()
+        self._later: list[tuple[float, str]] = []
+        self._running: dict[str, Attempt | None] = {}
+        self._ended: queue.SimpleQueue[tuple[str, OutputManifest]] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix="attempt")
+        self._canceling = False
+        self._renewed = self._polled = time.monotonic()
+
+    def to_the_end(self) -> State:
+        self._take(self._engine.control.begin(self._run_id))
+        while True:
+            try:
+                self._fill_slots()
+                if not (self._running or self._ready or self._later):
+                    break
+                self._wait()
+                self._poll()
+            except KeyboardInterrupt:
+                self._cancel(grace=0.0 if self._canceling else STOP_GRACE_SECONDS)
+        return self._engine.store.runs.get(self._run_id).state
+
+    def close(self) -> None:
+        """Leave nothing running behind an engine that gives up."""
+        for attempt in self._running.values():
+            if attempt is not None:
+                attempt.stop()
+        self._threads.shutdown(wait=not self._running, cancel_futures=True)
+
+    def _take(self, step: Step) -> None:
+        """Report what was recorded, and judge what may follow: containers at once, leaves when a slot is free."""
+        todo = [step]
+        while todo:
+            step = todo.pop()
+            if self._engine.on_change is not None:
+                for change in step.changes:
+                    self._engine.on_change(change)
+            for due, path in ((due, path) for path, due in step.again):
+                heapq.heappush(self._later, (due, path))
+            for path in step.following:
+                if self._is_container(path):
+                    todo.append(self._engine.control.prepare(self._run_id, path))
+                elif path not in self._queued:
+                    self._queued.add(path)
+                    self._ready.append(path)
+
+    def _is_container(self, path: str) -> bool:
+        return kind_of(self._engine.control.session(self._run_id).ledger, path) in CONTAINERS
+
+    def _fill_slots(self) -> None:
+        now = time.time()
+        while self._later and (self._later[0][0] <= now or self._canceling):
+            _, path = heapq.heappop(self._later)
+            self._take(Step(following=(path,)))
+        while self._ready and len(self._running) < self._engine.parallel:
+            path = self._ready.popleft()
+            self._queued.discard(path)
+            if path in self._running:
+                continue
+            step = self._engine.control.prepare(self._run_id, path)
+            self._take(step)
+            if step.order is not None:
+                self._running[path] = None
+                self._threads.submit(self._attempt, step.order)
+
+    def _attempt(self, order: LaunchOrder) -> None:
+        """In a thread of its own: start or adopt the attempt, and wait for its end."""
+        engine = self._engine
+        on_line = engine.on_line
+        try:
+            attempt = engine.launcher.start(
+                order, None if on_line is None else lambda line: on_line(order.path, line)
+            )
+            self._running[order.path] = attempt
+            if self._canceling:
+                attempt.stop()
+            manifest = attempt.wait()
+            assert manifest is not None
+        except TaskError as error:
+            manifest = OutputManifest(
+                order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=str(error)
+            )
+        except Exception as error:
+            logger.exception("attempt %s of task %s broke penstock", order.attempt_id, order.path)
+            text = f"penstock failed while it ran this task: {type(error).__name__}: {error}"
+            manifest = OutputManifest(order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=text)
+        failpoint("engine:attempt-ended")
+        self._ended.put((order.path, manifest))
+
+    def _wait(self) -> None:
+        """Until an attempt ends, a retry is due, or it is time to look at the store."""
+        seconds = POLL_SECONDS
+        if self._later:
+            seconds = min(seconds, max(0.0, self._later[0][0] - time.time()))
+        if not self._running and not self._later:
+            return
+        try:
+            path, manifest = self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return
+        while True:
+            step = self._engine.control.publish(self._run_id, path, manifest)
+            self._running.pop(path, None)
+            self._take(step)
+            try:
+                path, manifest = self._ended.get_nowait()
+            except queue.Empty:
+                return
+
+    def _poll(self) -> None:
+        now = time.monotonic()
+        if now - self._polled < POLL_SECONDS:
+            return
+        self._polled = now
+        runs = self._engine.store.runs
+        if now - self._renewed > LEASE_SECONDS / 3:
+            runs.renew_engine(self._run_id, self._token, LEASE_SECONDS)
+            self._renewed = now
+        if self._canceling:
+            return
+        if runs.cancel_requested(self._run_id):
+            self._cancel(STOP_GRACE_SECONDS)
+        else:
+            self._check_deadline()
+
+    def _cancel(self, grace: float) -> None:
+        """Stop what runs, start nothing new; what never started is recorded as CANCELED."""
+        self._canceling = True
+        self._engine.control.cancel(self._run_id)
+        self._stop_all(grace)
+
+    def _stop_all(self, grace: float) -> None:
+        for attempt in list(self._running.values()):
+            if attempt is not None:
+                attempt.stop(grace)
+
+    def _check_deadline(self) -> None:
+        """KFP: `pipelineConfig.activeDeadlineSeconds`, counted from the start of the run."""
+        session = self._engine.control.session(self._run_id)
+        limit = session.pipeline.kubernetes_config.get("activeDeadlineSeconds")
+        root = session.ledger.get(ROOT)
+        if not isinstance(limit, int | float) or root is None or root.started_at is None:
+            return
+        if time.time() - root.started_at > limit:
+            session.ledger.overdue = f"the run exceeded its deadline of {limit:g} seconds"
+            session.ledger.canceled = self._canceling = True
+            self._stop_all(STOP_GRACE_SECONDS)

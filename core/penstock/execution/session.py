@@ -1,0 +1,101 @@
+"""One run as the verbs need it: its record, its pipeline, and the ledger of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from penstock.execution.options import RunOptions
+from penstock.execution.order import LaunchOrder, RunFields
+from penstock.ir import load
+from penstock.model import Pipeline, TaskRun
+from penstock.model import path as paths
+from penstock.planner.ledger import Ledger
+from penstock.store import RunRecord, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`cache_scope` is KFP's: hits are looked up per pipeline name (`pipeline/<name>`)."""
+
+    run: RunRecord
+    options: RunOptions
+    pipeline: Pipeline
+    fields: RunFields
+    ledger: Ledger
+
+    @property
+    def cache_scope(self) -> str:
+        return f"pipeline/{self.pipeline.name}"
+
+    def order(self, record: TaskRun, attempt_id: str, number: int) -> LaunchOrder:
+        """The order for an attempt of a recorded leaf task; the same for everyone who asks."""
+        place = self.ledger.place(record.path)
+        name = paths.split(record.path)[1]
+        task_uri = "/".join(
+            (self.fields.pipeline_root.rstrip("/"), self.pipeline.name, self.run.id, name, attempt_id)
+        )
+        platform = self.pipeline.executor_platform(place.component)
+        deadline = platform.get("activeDeadlineSeconds")
+        return LaunchOrder(
+            attempt_id=attempt_id,
+            run=self.fields,
+            path=record.path,
+            task_name=name,
+            component=place.component,
+            executor=self.pipeline.executor_of(place.component),
+            inputs=record.inputs,
+            output_uris={
+                output: f"{task_uri}/{output}" for output in place.component.interface.output_artifacts
+            },
+            task_uri=task_uri,
+            number=number,
+            generation=record.generation,
+            retry_index=record.retries,
+            timeout=float(deadline) if isinstance(deadline, int | float | str) and deadline else None,
+            platform=platform,
+            workspace="workspace" in self.pipeline.kubernetes_config,
+        )
+
+
+def open_session(store: Store, run_id: str) -> Session:
+    """Read a run and everything recorded of it. Raises NotFoundError."""
+    run = store.runs.get(run_id)
+    pipeline = load(store.pipelines.document(run.version_id), source=run.display_name)
+    fields = run_fields(run, pipeline)
+    options = RunOptions.from_json(run.options)
+    ledger = Ledger(
+        pipeline,
+        run.arguments,
+        placeholder_fields(fields),
+        fail_fast=options.fail_fast,
+        records=store.tasks.load(run.id),
+    )
+    ledger.canceled = run.cancel_requested_at is not None
+    return Session(run, options, pipeline, fields, ledger)
+
+
+def run_fields(run: RunRecord, pipeline: Pipeline) -> RunFields:
+    created = datetime.fromtimestamp(run.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return RunFields(
+        run_id=run.id,
+        name=run.display_name,
+        resource_name=run.resource_name,
+        pipeline_name=pipeline.name,
+        pipeline_root=run.pipeline_root,
+        create_time=created,
+        schedule_time=created,
+    )
+
+
+def placeholder_fields(fields: RunFields) -> Mapping[str, str]:
+    """Run-level placeholders by the name between `{{$.` and `}}`."""
+    return {
+        "pipeline_job_name": fields.name,
+        "pipeline_job_resource_name": fields.resource_name,
+        "pipeline_job_uuid": fields.run_id,
+        "pipeline_job_create_time_utc": fields.create_time,
+        "pipeline_job_schedule_time_utc": fields.schedule_time,
+        "pipeline_root": fields.pipeline_root,
+    }
