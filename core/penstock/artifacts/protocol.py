@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What `put` stored. `size` in bytes; `sha256` as described at `penstock.model.Artifact`; `files` counted."""
+    """What `put` stored. `size` in bytes; `sha256` as at `penstock.model.Artifact`; `files` is their number."""
 
     uri: str
     size: int
@@ -20,12 +20,15 @@ class Stored:
 
 
 class ArtifactStore(Protocol):
-    """Files and directories under URIs of one or more schemes. Every method raises ArtifactError in one sentence."""
+    """Files and directories under URIs of one or more schemes. Every method raises ArtifactError, one sentence."""
 
     schemes: tuple[str, ...]
 
     def put(self, source: Path, uri: str, *, move: bool = False) -> Stored:
-        """Store a file or a directory. Nothing is visible at `uri` before all of it is. `move` may consume the source."""
+        """Store a file or a directory; nothing is visible at `uri` before all of it is.
+
+        `move` allows the source to be consumed.
+        """
         ...
 
     def get(self, uri: str, target: Path, *, expected: Stored | None = None) -> Stored:
