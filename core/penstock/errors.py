@@ -51,3 +51,11 @@ class NotFoundError(PenstockError):
 
 class IllegalTransitionError(PenstockError):
     """A state change that the state machine forbids, or that lost a compare-and-set race."""
+
+
+class StoreError(PenstockError):
+    """The database cannot do what it was asked: busy for too long, disk full, damaged, gone."""
+
+
+class LeaseError(PenstockError):
+    """Another engine drives the run, or has taken it over: whoever gets this must stop driving it."""

@@ -1,0 +1,219 @@
+"""Artifacts: what tasks wrote or brought in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.errors import NotFoundError
+from penstock.model import Artifact, ArtifactType, Json
+from penstock.store.columns import dump, dump_sorted, load_object, plain
+from penstock.store.connection import Database
+from penstock.store.dialect import insert_if_absent
+from penstock.store.namespaces import DEFAULT
+from penstock.store.records import ArtifactRecord, ArtifactState, Direction, ExecutionState
+from penstock.store.schema import artifacts, edges, executions
+
+_a = artifacts.c
+_COLUMNS = (
+    _a.id,
+    _a.name,
+    _a.schema_title,
+    _a.schema_version,
+    _a.instance_schema,
+    _a.uri,
+    _a.metadata,
+    _a.size,
+    _a.sha256,
+    _a.namespace,
+    _a.state,
+    _a.created_at,
+)
+_writer = (
+    sa.select(executions.c.run_id, executions.c.path, edges.c.artifact_id)
+    .select_from(edges.join(executions, executions.c.id == edges.c.execution_id))
+    .where(edges.c.direction == Direction.OUTPUT.value, executions.c.state != ExecutionState.CACHED.value)
+    .order_by(executions.c.created_at)
+)
+_WRITERS = _writer.where(edges.c.artifact_id.in_(sa.bindparam("wanted", expanding=True)))
+_KNOWN = sa.select(_a.id).where(_a.id.in_(sa.bindparam("wanted", expanding=True)))
+_MANY = sa.select(*_COLUMNS).where(_a.id.in_(sa.bindparam("wanted", expanding=True)))
+_INSERT = sa.insert(artifacts)
+_DELETE = sa.update(artifacts).where(_a.id == sa.bindparam("artifact"))
+_IDENTICAL = (
+    sa.select(*_COLUMNS)
+    .where(
+        _a.uri == sa.bindparam("place"),
+        _a.namespace == sa.bindparam("owner"),
+        _a.schema_title == sa.bindparam("title"),
+        _a.schema_version == sa.bindparam("version"),
+        _a.instance_schema == sa.bindparam("instance"),
+        _a.state == ArtifactState.LIVE.value,
+        sa.exists()
+        .where(
+            edges.c.artifact_id == _a.id,
+            edges.c.direction == Direction.OUTPUT.value,
+            executions.c.id == edges.c.execution_id,
+            executions.c.cache_scope == sa.bindparam("scope"),
+        )
+        .correlate(artifacts),
+    )
+    .order_by(_a.created_at.desc(), _a.id.desc())
+)
+
+
+class Artifacts:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def register(self, new: Sequence[Artifact], namespace: str = DEFAULT) -> None:
+        """Record those that are not known by their id."""
+        with self._database.write() as connection:
+            known: set[str] = set()
+            wanted = [artifact.id for artifact in new]
+            for start in range(0, len(wanted), 500):
+                known.update(connection.execute(_KNOWN, {"wanted": wanted[start : start + 500]}).scalars())
+            now = time.time()
+            rows = {one.id: _row(one, namespace, now) for one in new if one.id not in known}
+            if rows:
+                connection.execute(insert_if_absent(connection, artifacts), list(rows.values()))
+
+    def get(self, artifact_id: str) -> ArtifactRecord:
+        """Raises NotFoundError."""
+        found = self.many([artifact_id])
+        if not found:
+            raise NotFoundError(f"artifact {artifact_id} is not recorded")
+        return found[0]
+
+    def many(self, artifact_ids: Sequence[str]) -> list[ArtifactRecord]:
+        """The records of those that are known, in the order asked for."""
+        found: dict[str, ArtifactRecord] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(artifact_ids), 500):
+                some = list(artifact_ids[start : start + 500])
+                rows = connection.execute(_MANY, {"wanted": some}).all()
+                found.update((one.artifact.id, one) for one in _with_writers(connection, rows))
+        return [found[one] for one in artifact_ids if one in found]
+
+    def list(
+        self,
+        namespace: str | None = None,
+        *,
+        type: str | None = None,
+        run_id: str | None = None,
+        path: str | None = None,
+        name: str | None = None,
+        uri: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> list[ArtifactRecord]:
+        """Newest first. `type` is a schema title; `run_id` (with `path`) asks for what a run (its task) put out.
+
+        `before` is the id of the last artifact of the page before this one.
+        """
+        query = sa.select(*_COLUMNS).order_by(_a.created_at.desc(), _a.id.desc()).limit(limit)
+        for column, wanted in (
+            (_a.namespace, namespace),
+            (_a.schema_title, type),
+            (_a.name, name),
+            (_a.uri, uri),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if run_id is not None:
+            put_out = (
+                sa.select(edges.c.artifact_id)
+                .select_from(edges.join(executions, executions.c.id == edges.c.execution_id))
+                .where(executions.c.run_id == run_id, edges.c.direction == Direction.OUTPUT.value)
+            )
+            if path is not None:
+                put_out = put_out.where(executions.c.path == path)
+            query = query.where(_a.id.in_(put_out))
+        with self._database.read() as connection:
+            if before is not None:
+                last = self.get(before)
+                query = query.where(
+                    sa.or_(
+                        _a.created_at < last.created_at,
+                        sa.and_(_a.created_at == last.created_at, _a.id < before),
+                    )
+                )
+            return _with_writers(connection, connection.execute(query).all())
+
+    def find_identical(
+        self,
+        type: ArtifactType,
+        uri: str,
+        metadata: Mapping[str, Json],
+        scope: str,
+        namespace: str = DEFAULT,
+    ) -> Artifact | None:
+        """The newest live artifact of the same type, place and metadata that an execution of the cache scope put out.
+
+        What an importer that does not import anew takes instead (KFP: importer_launcher.go, in the pipeline's context).
+        """
+        place = {
+            "place": uri,
+            "owner": namespace,
+            "title": type.schema_title,
+            "version": type.schema_version,
+            "instance": type.instance_schema,
+            "scope": scope,
+        }
+        wanted = dump_sorted(metadata)
+        with self._database.read() as connection:
+            for row in connection.execute(_IDENTICAL, place):
+                found = _artifact(row)
+                if dump_sorted(found.metadata) == wanted:
+                    return found
+        return None
+
+    def mark_deleted(self, artifact_id: str) -> None:
+        """The content is gone; the record stays, and the cache does not offer it any more. Raises NotFoundError."""
+        with self._database.write() as connection:
+            changed = {"artifact": artifact_id, "state": ArtifactState.DELETED.value}
+            if connection.execute(_DELETE, changed).rowcount == 0:
+                raise NotFoundError(f"artifact {artifact_id} is not recorded")
+
+
+def _row(artifact: Artifact, namespace: str, now: float) -> dict[str, Any]:
+    return {
+        "id": artifact.id,
+        "namespace": namespace,
+        "schema_title": artifact.type.schema_title,
+        "schema_version": artifact.type.schema_version,
+        "instance_schema": plain(artifact.type.instance_schema),
+        "name": plain(artifact.name),
+        "uri": plain(artifact.uri),
+        "metadata": dump(artifact.metadata),
+        "size": artifact.size,
+        "sha256": artifact.sha256,
+        "state": ArtifactState.LIVE.value,
+        "created_at": now,
+    }
+
+
+def _artifact(row: Sequence[Any]) -> Artifact:
+    artifact_id, name, title, version, instance, uri, metadata, size, sha256 = row[:9]
+    return Artifact(
+        artifact_id, name, ArtifactType(title, version, instance), uri, load_object(metadata), size, sha256
+    )
+
+
+def _with_writers(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[ArtifactRecord]:
+    writers: dict[str, tuple[str, str]] = {}
+    wanted = [row[0] for row in rows]
+    for start in range(0, len(wanted), 500):
+        for run_id, path, artifact_id in connection.execute(
+            _WRITERS, {"wanted": wanted[start : start + 500]}
+        ):
+            writers.setdefault(artifact_id, (run_id, path))
+    return [
+        ArtifactRecord(
+            _artifact(row), row[9], ArtifactState(row[10]), row[11], *writers.get(row[0], (None, None))
+        )
+        for row in rows
+    ]

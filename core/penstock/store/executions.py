@@ -1,0 +1,130 @@
+"""Executions: what ran or came from the cache, with the artifacts that went in and out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.errors import NotFoundError
+from penstock.model import Artifact, Values
+from penstock.store.artifacts import Artifacts
+from penstock.store.columns import dump_values, load_values
+from penstock.store.connection import Database
+from penstock.store.ids import new_id
+from penstock.store.records import Direction, ExecutionRecord, ExecutionState
+from penstock.store.schema import edges, executions, runs
+
+_x = executions.c
+COLUMNS = (
+    _x.id,
+    _x.run_id,
+    _x.path,
+    _x.generation,
+    _x.attempt_id,
+    _x.namespace,
+    _x.fingerprint,
+    _x.cache_scope,
+    _x.state,
+    _x.cached_execution_id,
+    _x.inputs,
+    _x.outputs,
+    _x.created_at,
+)
+_SELECT = sa.select(*COLUMNS).order_by(_x.created_at, _x.id)
+_ONE = _SELECT.where(_x.id == sa.bindparam("execution"))
+_OF_RUN = _SELECT.where(_x.run_id == sa.bindparam("run"))
+_OF_TASK = _OF_RUN.where(_x.path == sa.bindparam("at"))
+_NAMESPACE = sa.select(runs.c.namespace).where(runs.c.id == sa.bindparam("run"))
+_INSERT = sa.insert(executions)
+_INSERT_EDGES = sa.insert(edges)
+
+
+class Executions:
+    def __init__(self, database: Database, artifacts: Artifacts) -> None:
+        self._database = database
+        self._artifacts = artifacts
+
+    def record(
+        self,
+        run_id: str,
+        path: str,
+        generation: int,
+        state: ExecutionState,
+        *,
+        inputs: Values,
+        outputs: Values,
+        attempt_id: str | None = None,
+        fingerprint: str = "",
+        cache_scope: str = "",
+        cached_execution: str | None = None,
+    ) -> str:
+        """Record an execution, the artifacts in its values that are not known yet, and the edges between; its id.
+
+        Only a COMPLETE execution with a fingerprint can be found in the cache. Raises NotFoundError without run.
+        """
+        execution_id = new_id()
+        with self._database.write() as connection:
+            namespace = connection.execute(_NAMESPACE, {"run": run_id}).scalar_one_or_none()
+            if namespace is None:
+                raise NotFoundError(f"run {run_id} is not recorded")
+            row: dict[str, Any] = {
+                "id": execution_id,
+                "run_id": run_id,
+                "path": path,
+                "generation": generation,
+                "attempt_id": attempt_id,
+                "namespace": namespace,
+                "fingerprint": fingerprint,
+                "cache_scope": cache_scope,
+                "state": state.value,
+                "cached_execution_id": cached_execution,
+                "inputs": dump_values(inputs),
+                "outputs": dump_values(outputs),
+                "created_at": time.time(),
+            }
+            connection.execute(_INSERT, row)
+            joined: list[dict[str, Any]] = []
+            found: dict[str, Artifact] = {}
+            for direction, values in ((Direction.INPUT, inputs), (Direction.OUTPUT, outputs)):
+                for name, many in values.artifacts.items():
+                    for position, artifact in enumerate(many):
+                        found[artifact.id] = artifact
+                        joined.append(
+                            {
+                                "execution_id": execution_id,
+                                "direction": direction.value,
+                                "name": name,
+                                "position": position,
+                                "artifact_id": artifact.id,
+                            }
+                        )
+            if joined:
+                self._artifacts.register(list(found.values()), namespace)
+                connection.execute(_INSERT_EDGES, joined)
+        return execution_id
+
+    def get(self, execution_id: str) -> ExecutionRecord:
+        """Raises NotFoundError."""
+        with self._database.read() as connection:
+            row = connection.execute(_ONE, {"execution": execution_id}).one_or_none()
+        if row is None:
+            raise NotFoundError(f"execution {execution_id} is not recorded")
+        return execution(row)
+
+    def list(self, run_id: str, path: str | None = None) -> list[ExecutionRecord]:
+        """The executions of a run, or of one of its tasks, oldest first."""
+        with self._database.read() as connection:
+            if path is None:
+                return [execution(row) for row in connection.execute(_OF_RUN, {"run": run_id})]
+            return [execution(row) for row in connection.execute(_OF_TASK, {"run": run_id, "at": path})]
+
+
+def execution(row: Sequence[Any]) -> ExecutionRecord:
+    """The record of a row of `COLUMNS`."""
+    *first, state, cached, inputs, outputs, created_at = row
+    return ExecutionRecord(
+        *first, ExecutionState(state), cached, load_values(inputs), load_values(outputs), created_at
+    )

@@ -1,0 +1,44 @@
+"""A run's head: the small row that whoever changes the run's tasks locks first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from penstock.errors import LeaseError, NotFoundError
+from penstock.store.schema import run_heads
+
+_h = run_heads.c
+_SELECT = (
+    sa.select(_h.revision, _h.generation, _h.token, _h.owner)
+    .where(_h.run_id == sa.bindparam("run"))
+    .with_for_update()
+)
+_ADVANCE = sa.update(run_heads).where(_h.run_id == sa.bindparam("run"))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    revision: int
+    generation: int
+
+
+def lock(connection: sa.Connection, run_id: str, token: int | None) -> Head:
+    """Lock the run until the transaction ends.
+
+    Raises LeaseError when `token` is given and another engine has taken the run over since, NotFoundError without run.
+    """
+    row = connection.execute(_SELECT, {"run": run_id}).one_or_none()
+    if row is None:
+        raise NotFoundError(f"run {run_id} is not recorded")
+    revision, generation, current, owner = row
+    if token is not None and token != current:
+        by = f"taken over by {owner}" if owner else "handed back or taken over meanwhile"
+        raise LeaseError(f"run {run_id} was {by}; this engine must stop driving it")
+    return Head(revision, generation)
+
+
+def move(connection: sa.Connection, run_id: str, revision: int, generation: int) -> None:
+    """Set both counters of a locked head."""
+    connection.execute(_ADVANCE, {"run": run_id, "revision": revision, "generation": generation})

@@ -1,0 +1,282 @@
+"""Runs: created once, moved by compare-and-set, found by what a person remembers of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.errors import IllegalTransitionError, InvalidInputError, NotFoundError
+from penstock.model import NOTHING, Json, State, Values
+from penstock.store import heads
+from penstock.store.columns import dump, dump_sorted, dump_values, load_object, load_values, plain
+from penstock.store.connection import Database
+from penstock.store.dialect import insert_if_absent
+from penstock.store.experiments import Experiments
+from penstock.store.namespaces import DEFAULT, Namespaces
+from penstock.store.records import RunRecord, StorageState
+from penstock.store.schema import experiments, pipeline_versions, pipelines, run_heads, runs
+from penstock.store.transitions import check_run
+
+_r = runs.c
+_h = run_heads.c
+_COLUMNS = (
+    _r.id,
+    _r.namespace,
+    experiments.c.name.label("experiment"),
+    pipelines.c.name.label("pipeline"),
+    _r.version_id,
+    pipeline_versions.c.digest,
+    _r.name,
+    _r.resource_name,
+    _r.arguments,
+    _r.pipeline_root,
+    _r.options,
+    _r.state,
+    _r.error,
+    _r.outputs,
+    _r.storage_state,
+    _r.created_at,
+    _r.started_at,
+    _r.ended_at,
+    _r.cancel_requested_at,
+    _h.owner,
+    _h.expires_at,
+    _h.token,
+    _h.generation,
+    _h.revision,
+)
+_SELECT = sa.select(*_COLUMNS).select_from(
+    runs.join(run_heads, _h.run_id == _r.id)
+    .join(pipeline_versions, pipeline_versions.c.id == _r.version_id)
+    .join(pipelines, pipelines.c.id == pipeline_versions.c.pipeline_id)
+    .outerjoin(experiments, experiments.c.id == _r.experiment_id)
+)
+_ONE = _SELECT.where(_r.id == sa.bindparam("run"))
+_STATE = sa.select(_r.state, _r.started_at).where(_r.id == sa.bindparam("run")).with_for_update()
+_SET = sa.update(runs).where(_r.id == sa.bindparam("run"))
+_CANCELING = sa.select(_r.cancel_requested_at).where(_r.id == sa.bindparam("run"))
+
+
+class Runs:
+    def __init__(self, database: Database, namespaces: Namespaces, experiments: Experiments) -> None:
+        self._database = database
+        self._namespaces = namespaces
+        self._experiments = experiments
+
+    def create(
+        self,
+        run_id: str,
+        *,
+        version_id: str,
+        name: str,
+        arguments: Mapping[str, Json],
+        resource_name: str = "",
+        pipeline_root: str = "",
+        options: Mapping[str, Json] | None = None,
+        namespace: str = DEFAULT,
+        experiment: str | None = None,
+    ) -> RunRecord:
+        """Record a new run, PENDING. The same id with the same version and arguments answers with the run as it is.
+
+        Raises InvalidInputError when the id is taken by a run of something else.
+        """
+        with self._database.write() as connection:
+            group = self._experiments.ensure(experiment, namespace).id if experiment else None
+            if group is None:
+                self._namespaces.ensure(namespace)
+            new = {
+                "id": run_id,
+                "namespace": namespace,
+                "experiment_id": group,
+                "version_id": version_id,
+                "name": plain(name),
+                "resource_name": plain(resource_name),
+                "arguments": dump(arguments),
+                "pipeline_root": pipeline_root,
+                "options": dump(options or {}),
+                "state": State.PENDING.value,
+                "error": "",
+                "outputs": "{}",
+                "storage_state": StorageState.AVAILABLE.value,
+                "created_at": time.time(),
+            }
+            if connection.execute(insert_if_absent(connection, runs), new).rowcount == 1:
+                head = {"run_id": run_id, "revision": 0, "generation": 0, "token": 0}
+                connection.execute(sa.insert(run_heads), head)
+                return self.get(run_id)
+            found = self.get(run_id)
+            if found.version_id != version_id or dump_sorted(found.arguments) != dump_sorted(arguments):
+                raise InvalidInputError(
+                    f"run {run_id} exists already with another pipeline or other arguments; choose another id"
+                )
+            return found
+
+    def get(self, run_id: str) -> RunRecord:
+        """Raises NotFoundError."""
+        with self._database.read() as connection:
+            row = connection.execute(_ONE, {"run": run_id}).one_or_none()
+        if row is None:
+            raise NotFoundError(f"run {run_id} is not recorded")
+        return _run(row)
+
+    def find(self, reference: str, namespace: str | None = None) -> RunRecord:
+        """The run that a person means: by its id, by a beginning or an end of it that no other has, or by its name.
+
+        Raises NotFoundError, InvalidInputError when several fit.
+        """
+        query = _SELECT if namespace is None else _SELECT.where(_r.namespace == namespace)
+        fitting = [_r.id == reference]
+        if len(reference) >= 4:
+            part = reference.lower()
+            fitting.append(
+                sa.or_(_r.id.startswith(part, autoescape=True), _r.id.endswith(part, autoescape=True))
+            )
+        fitting.append(_r.name == reference)
+        with self._database.read() as connection:
+            for condition in fitting:
+                rows = connection.execute(
+                    query.where(condition).order_by(_r.created_at.desc()).limit(4)
+                ).all()
+                if len(rows) == 1:
+                    return _run(rows[0])
+                if rows:
+                    some = ", ".join(row[0] for row in rows[:3]) + (", …" if len(rows) > 3 else "")
+                    raise InvalidInputError(f"'{reference}' fits several runs ({some}); give the whole id")
+        raise NotFoundError(f"there is no run '{reference}'; `penstock runs list` shows which there are")
+
+    def list(
+        self,
+        namespace: str | None = None,
+        *,
+        state: State | None = None,
+        experiment: str | None = None,
+        pipeline: str | None = None,
+        storage_state: StorageState | None = StorageState.AVAILABLE,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> list[RunRecord]:
+        """Newest first. `before` is the id of the last run of the page before this one."""
+        query = _SELECT.order_by(_r.created_at.desc(), _r.id.desc()).limit(limit)
+        for column, wanted in (
+            (_r.namespace, namespace),
+            (_r.state, state),
+            (experiments.c.name, experiment),
+            (pipelines.c.name, pipeline),
+            (_r.storage_state, storage_state),
+        ):
+            if wanted is not None:
+                query = query.where(column == str(wanted))
+        with self._database.read() as connection:
+            if before is not None:
+                last = self.get(before)
+                query = query.where(
+                    sa.or_(
+                        _r.created_at < last.created_at,
+                        sa.and_(_r.created_at == last.created_at, _r.id < last.id),
+                    )
+                )
+            return [_run(row) for row in connection.execute(query)]
+
+    def transition(
+        self,
+        run_id: str,
+        expected: Collection[State],
+        new: State,
+        *,
+        error: str | None = None,
+        outputs: Values | None = None,
+        started_at: float | None = None,
+        ended_at: float | None = None,
+        token: int | None = None,
+    ) -> None:
+        """Move the run from one of the `expected` states. A start and an end are now unless they are given.
+
+        Raises IllegalTransitionError when it is in another state or the change is forbidden, LeaseError when `token` is
+        a former one, NotFoundError.
+        """
+        now = time.time()
+        with self._database.write() as connection:
+            if token is not None:
+                heads.lock(connection, run_id, token)
+            former, started = self._state(connection, run_id)
+            if former not in expected:
+                wanted = " or ".join(sorted(expected))
+                raise IllegalTransitionError(
+                    f"run {run_id} is {former}, not {wanted}; it cannot become {new}"
+                )
+            check_run(run_id, former, new)
+            changed: dict[str, Any] = {"run": run_id, "state": new.value}
+            if error is not None:
+                changed["error"] = plain(error)
+            if outputs is not None:
+                changed["outputs"] = dump_values(outputs)
+            if started_at is not None:
+                changed["started_at"] = started_at
+            elif new is State.RUNNING and started is None:
+                changed["started_at"] = now
+            if new.ended:
+                changed["ended_at"] = now if ended_at is None else ended_at
+            connection.execute(_SET, changed)
+
+    def reopen(self, run_id: str, *, token: int | None = None) -> int:
+        """The one way back from an end: the run is PENDING again, without its error, outputs and request to cancel.
+
+        A run that has not ended stays as it is. Answers with a generation that no task of the run has had
+        (see `tasks.reopen`). Raises LeaseError when `token` is a former one, NotFoundError.
+        """
+        with self._database.write() as connection:
+            head = heads.lock(connection, run_id, token)
+            former, _ = self._state(connection, run_id)
+            if former.ended:
+                fresh = {
+                    "run": run_id,
+                    "state": State.PENDING.value,
+                    "error": "",
+                    "outputs": dump_values(NOTHING),
+                    "ended_at": None,
+                    "cancel_requested_at": None,
+                }
+                connection.execute(_SET, fresh)
+            heads.move(connection, run_id, head.revision, head.generation + 1)
+            return head.generation + 1
+
+    def request_cancel(self, run_id: str) -> bool:
+        """Ask whoever drives the run to cancel it. False when it has ended. Raises NotFoundError."""
+        with self._database.write() as connection:
+            state, _ = self._state(connection, run_id)
+            if state.ended:
+                return False
+            if not self.cancel_requested(run_id):
+                connection.execute(_SET, {"run": run_id, "cancel_requested_at": time.time()})
+            return True
+
+    def cancel_requested(self, run_id: str) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(_CANCELING, {"run": run_id}).scalar_one_or_none() is not None
+
+    def store_away(self, run_id: str, storage_state: StorageState) -> None:
+        """Archive a run, or take it out of the archive. Raises NotFoundError."""
+        with self._database.write() as connection:
+            self._state(connection, run_id)
+            connection.execute(_SET, {"run": run_id, "storage_state": storage_state.value})
+
+    @staticmethod
+    def _state(connection: sa.Connection, run_id: str) -> tuple[State, float | None]:
+        row = connection.execute(_STATE, {"run": run_id}).one_or_none()
+        if row is None:
+            raise NotFoundError(f"run {run_id} is not recorded")
+        return State(row[0]), row[1]
+
+
+def _run(row: sa.Row[Any]) -> RunRecord:
+    found: dict[str, Any] = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
+    found["arguments"] = load_object(found["arguments"])
+    found["options"] = load_object(found["options"])
+    found["outputs"] = load_values(found["outputs"])
+    found["state"] = State(found["state"])
+    found["storage_state"] = StorageState(found["storage_state"])
+    found["lease_expires_at"] = found.pop("expires_at")
+    return RunRecord(**found)
