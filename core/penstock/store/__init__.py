@@ -8,8 +8,8 @@
     namespaces   ensure, list
     experiments  ensure, get, list
     pipelines    save -> version id, document, version, versions, get, list
-    runs         create, get, find (what a person types), list, transition, reopen -> generation, request_cancel,
-                 cancel_requested, store_away
+    runs         create, get, find (what a person types), list, transition, reopen -> generation,
+                 request_cancel, cancel_requested, store_away
     leases       claim -> token, take_over -> token, renew, release: which engine drives a run
     tasks        load, find, get, children, record, reopen, remove, history
     attempts     claim, describe, finish, get, live, list
@@ -19,9 +19,10 @@
     lineage      upstream, downstream
     outbox       add, claim_batch, mark_delivered, mark_failed
 
-Preparing a task is one transaction of `tasks.record` and `attempts.claim`; publishing one of `attempts.finish`,
-`executions.record` and `tasks.record`. State changes are compare-and-set (`transitions`): a forbidden one raises
-IllegalTransitionError and records nothing. A `token` that was overtaken raises LeaseError.
+Preparing a task is one transaction of `tasks.record` and `attempts.claim`; publishing is one of
+`attempts.finish`, `executions.record` and `tasks.record`. State changes are compare-and-set (`transitions`):
+a forbidden one raises IllegalTransitionError and records nothing. A `token` that was overtaken raises
+LeaseError.
 
 `Store` is loaded on first use, since SQLAlchemy takes its time; the records and `new_id` cost nothing.
 """

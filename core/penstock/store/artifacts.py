@@ -110,7 +110,7 @@ class Artifacts:
         limit: int = 50,
         before: str | None = None,
     ) -> list[ArtifactRecord]:
-        """Newest first. `type` is a schema title; `run_id` (with `path`) asks for what a run (its task) put out.
+        """Newest first. `type` is a schema title; `run_id` (and `path`): what a run (a task) put out.
 
         `before` is the id of the last artifact of the page before this one.
         """
@@ -151,9 +151,9 @@ class Artifacts:
         scope: str,
         namespace: str = DEFAULT,
     ) -> Artifact | None:
-        """The newest live artifact of the same type, place and metadata that an execution of the cache scope put out.
+        """The newest live artifact of the type, place and metadata that an execution of the scope put out.
 
-        What an importer that does not import anew takes instead (KFP: importer_launcher.go, in the pipeline's context).
+        An importer that does not import anew takes it (KFP: importer_launcher.go, in the pipeline's context).
         """
         place = {
             "place": uri,
@@ -172,7 +172,7 @@ class Artifacts:
         return None
 
     def mark_deleted(self, artifact_id: str) -> None:
-        """The content is gone; the record stays, and the cache does not offer it any more. Raises NotFoundError."""
+        """The content is gone; the record stays, and the cache offers it no more. Raises NotFoundError."""
         with self._database.write() as connection:
             changed = {"artifact": artifact_id, "state": ArtifactState.DELETED.value}
             if connection.execute(_DELETE, changed).rowcount == 0:
@@ -203,7 +203,7 @@ def _artifact(row: Sequence[Any]) -> Artifact:
     )
 
 
-def _with_writers(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[ArtifactRecord]:
+def _with_writers(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> list[ArtifactRecord]:
     writers: dict[str, tuple[str, str]] = {}
     wanted = [row[0] for row in rows]
     for start in range(0, len(wanted), 500):

@@ -38,6 +38,7 @@ _COLUMNS = (
     _a.log,
     _a.notes,
 )
+_NAMES = tuple(column.name for column in _COLUMNS)
 _SELECT = sa.select(*_COLUMNS)
 _ONE = _SELECT.where(_a.id == sa.bindparam("attempt"))
 _LIVE = _SELECT.where(_a.run_id == sa.bindparam("run"), _a.state == AttemptState.RUNNING.value)
@@ -72,7 +73,7 @@ class Attempts:
         """The right to launch the task, or the live attempt that already has it (`adopted`).
 
         A live attempt may be of an earlier generation: stop it, finish it as CANCELED and claim again.
-        Raises IllegalTransitionError when the very attempt has ended before, LeaseError when `token` is a former one.
+        Raises IllegalTransitionError when the very attempt has ended before, LeaseError for a former `token`.
         """
         row: dict[str, Any] = {
             "id": attempt_id or new_id(),
@@ -95,12 +96,13 @@ class Attempts:
             if token is not None:
                 heads.lock(connection, run_id, token)
             if connection.execute(insert_if_absent(connection, attempts), row).rowcount == 1:
-                return _attempt([row[column.name] for column in _COLUMNS])
+                return _attempt([row[name] for name in _NAMES])
             live = connection.execute(_LIVE_OF_TASK, {"run": run_id, "at": path}).one_or_none()
             if live is not None:
                 return replace(_attempt(live), adopted=True)
             raise IllegalTransitionError(
-                f"attempt {number} of task '{path}' (generation {generation}) has ended and cannot be launched again"
+                f"attempt {number} of task '{path}' (generation {generation}) has ended "
+                "and cannot be launched again"
             )
 
     def describe(self, attempt_id: str, *, log: str, notes: Mapping[str, Json] | None = None) -> bool:
@@ -165,7 +167,7 @@ class Attempts:
 
 
 def _attempt(row: Sequence[Any]) -> AttemptRecord:
-    attempt_id, run_id, path, generation, number, state, *rest, notes = row
-    return AttemptRecord(
-        attempt_id, run_id, path, generation, number, AttemptState(state), *rest, load_object(notes)
-    )
+    found = dict(zip(_NAMES, row, strict=True))
+    found["state"] = AttemptState(found["state"])
+    found["notes"] = load_object(found["notes"])
+    return AttemptRecord(**found)

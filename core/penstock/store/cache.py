@@ -46,9 +46,10 @@ class Cache:
         self._database = database
 
     def find(self, fingerprint: str, scope: str, namespace: str = DEFAULT) -> Iterator[CachedOutputs]:
-        """Hits, newest first; take the first whose artifacts can be read. Holds nothing open between two of them.
+        """Hits, newest first; take the first whose artifacts can be read. Nothing is held open between two.
 
-        The key is KFP's: fingerprint, `pipeline/<name>`, namespace (cacheutils/cache.go); an empty fingerprint has no hits.
+        The key is KFP's (cacheutils/cache.go): fingerprint, `pipeline/<name>`, namespace. An empty
+        fingerprint has no hits.
         """
         if not fingerprint:
             return

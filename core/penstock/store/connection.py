@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from penstock.errors import InvalidInputError, PenstockError, StoreError
 from penstock.store import sqlite
@@ -27,14 +28,14 @@ class _Transaction(threading.local):
 class Database:
     """An engine, and at most one open transaction a thread.
 
-    `explain` turns the driver's errors into sentences. With `one_writer` the threads of this process queue for
-    the writer's place here, which is quicker than meeting in the database.
+    `explain` turns the driver's errors into sentences. With `one_writer` the threads of this process queue
+    here for the writer's place, which is quicker than meeting in the database.
     """
 
     def __init__(
         self,
         engine: sa.Engine,
-        explain: Callable[[sa.exc.DBAPIError], PenstockError],
+        explain: Callable[[DBAPIError], PenstockError],
         *,
         one_writer: bool,
         patience: float = sqlite.PATIENCE,
@@ -48,10 +49,10 @@ class Database:
         _opened.add(self)
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A connection in this thread's write transaction: the open one, or a new one that commits at the end.
+    def write(self) -> Generator[sa.Connection]:
+        """A connection in this thread's write transaction: the open one, or one that commits at the end.
 
-        All of a transaction happens or none: once an inner part has failed, the outermost cannot commit any more.
+        All of a transaction happens or none: once an inner part has failed, the outermost cannot commit.
         Raises StoreError for what the database reports.
         """
         current = self._current
@@ -70,9 +71,9 @@ class Database:
                 yield connection
                 if current.failure is not None:
                     raise StoreError(
-                        f"nothing of this transaction was recorded, because a part of it failed: {current.failure}"
+                        f"nothing of the transaction was recorded: a part of it failed ({current.failure})"
                     ) from current.failure
-        except sa.exc.DBAPIError as error:
+        except DBAPIError as error:
             raise self._explain(error) from error
         finally:
             current.connection = current.failure = None
@@ -80,7 +81,7 @@ class Database:
                 self._writer.release()
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
+    def read(self) -> Generator[sa.Connection]:
         """A connection to read with: in this thread's open transaction, else in a snapshot of its own."""
         try:
             if self._current.connection is not None:
@@ -88,7 +89,7 @@ class Database:
             else:
                 with self._readers.begin() as connection:
                     yield connection
-        except sa.exc.DBAPIError as error:
+        except DBAPIError as error:
             raise self._explain(error) from error
 
     def close(self) -> None:
@@ -116,7 +117,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def connect(url: str) -> Database:
-    """The database that `url` names. Raises InvalidInputError for one that cannot be used, in one sentence."""
+    """The database that `url` names. Raises InvalidInputError, in one sentence, when it cannot be used."""
     scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and separator:
         if not rest.startswith("/") or len(rest) < 2:

@@ -10,12 +10,16 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+SECONDS: sa.Double[float] = sa.Double()
+"""The type of times and of spans of time."""
 
 
 class database_clock(FunctionElement[float]):
     """The database's own time in seconds since the epoch; every machine agrees on it."""
 
-    type = sa.Double()
+    type: TypeEngine[float] = SECONDS
     inherit_cache = True
 
 

@@ -33,6 +33,7 @@ COLUMNS = (
     _x.outputs,
     _x.created_at,
 )
+_NAMES = tuple(column.name for column in COLUMNS)
 _SELECT = sa.select(*COLUMNS).order_by(_x.created_at, _x.id)
 _ONE = _SELECT.where(_x.id == sa.bindparam("execution"))
 _OF_RUN = _SELECT.where(_x.run_id == sa.bindparam("run"))
@@ -61,9 +62,9 @@ class Executions:
         cache_scope: str = "",
         cached_execution: str | None = None,
     ) -> str:
-        """Record an execution, the artifacts in its values that are not known yet, and the edges between; its id.
+        """Record an execution, those of its artifacts that are not known yet, and the edges between; its id.
 
-        Only a COMPLETE execution with a fingerprint can be found in the cache. Raises NotFoundError without run.
+        Only a COMPLETE execution with a fingerprint is found by the cache. Raises NotFoundError.
         """
         execution_id = new_id()
         with self._database.write() as connection:
@@ -124,7 +125,8 @@ class Executions:
 
 def execution(row: Sequence[Any]) -> ExecutionRecord:
     """The record of a row of `COLUMNS`."""
-    *first, state, cached, inputs, outputs, created_at = row
-    return ExecutionRecord(
-        *first, ExecutionState(state), cached, load_values(inputs), load_values(outputs), created_at
-    )
+    found = dict(zip(_NAMES, row, strict=True))
+    found["state"] = ExecutionState(found["state"])
+    found["inputs"] = load_values(found["inputs"])
+    found["outputs"] = load_values(found["outputs"])
+    return ExecutionRecord(**found)

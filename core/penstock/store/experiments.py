@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -58,7 +60,7 @@ class Experiments:
             return [_experiment(row) for row in connection.execute(_LIST, {"owner": namespace})]
 
 
-def _experiment(row: sa.Row[tuple[str, str, str, str, str, float]]) -> ExperimentRecord:
+def _experiment(row: Sequence[Any]) -> ExperimentRecord:
     experiment_id, namespace, name, description, storage_state, created_at = row
     return ExperimentRecord(
         experiment_id, namespace, name, description, StorageState(storage_state), created_at

@@ -27,7 +27,7 @@ class Head:
 def lock(connection: sa.Connection, run_id: str, token: int | None) -> Head:
     """Lock the run until the transaction ends.
 
-    Raises LeaseError when `token` is given and another engine has taken the run over since, NotFoundError without run.
+    Raises LeaseError when another engine than the holder of `token` has the run, NotFoundError without run.
     """
     row = connection.execute(_SELECT, {"run": run_id}).one_or_none()
     if row is None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from penstock.errors import LeaseError, NotFoundError
 from penstock.store.connection import Database
-from penstock.store.dialect import database_clock
+from penstock.store.dialect import SECONDS, database_clock
 from penstock.store.schema import run_heads
 
 _h = run_heads.c
 _RUN = _h.run_id == sa.bindparam("run")
 _TOKEN = _h.token == sa.bindparam("held")
-_UNTIL = database_clock() + sa.bindparam("seconds", type_=sa.Double())
-_TAKE = {_h.owner: sa.bindparam("new_owner"), _h.expires_at: _UNTIL, _h.token: _h.token + 1}
+_UNTIL = database_clock() + sa.bindparam("seconds", type_=SECONDS)
+_TAKE: dict[sa.Column[Any], sa.ColumnElement[Any]] = {
+    _h.owner: sa.bindparam("new_owner", type_=sa.Text()),
+    _h.expires_at: _UNTIL,
+    _h.token: _h.token + 1,
+}
 _CLAIM = (
     sa.update(run_heads)
     .where(
@@ -33,7 +39,7 @@ class Leases:
         self._database = database
 
     def claim(self, run_id: str, owner: str, seconds: float) -> int:
-        """Take the run for `seconds`; the fencing token. `owner` names one process for good, and is shown to people.
+        """Take the run for `seconds`; the fencing token. `owner` names one process, also to people.
 
         A free run, an expired lease and one's own can be taken. Raises LeaseError while another holds it.
         """
@@ -43,8 +49,8 @@ class Leases:
             holder, token, left = self._holder(connection, run_id)
             if not taken:
                 raise LeaseError(
-                    f"run {run_id} is driven by {holder} (its lease ends in {max(left or 0.0, 0.0):.0f} s unless renewed); "
-                    "wait for it, or stop that engine first"
+                    f"run {run_id} is driven by {holder}, whose lease ends in {max(left or 0.0, 0.0):.0f} s "
+                    "unless it is renewed; wait for it, or stop that engine first"
                 )
             return token
 

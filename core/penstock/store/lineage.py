@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,8 +23,8 @@ _EDGES = (
 )
 
 
-def _walk(against: Direction, along: Direction) -> sa.Select[Any]:
-    """Executions reached from an artifact with their distance: entered by `against` edges, left by `along` ones.
+def _walk(against: Direction, along: Direction) -> sa.Select[Any, Any]:
+    """Executions reached from an artifact, with their distance: entered by `against` edges, left by `along`.
 
     What took its outputs from the cache did not make them: upstream leads past it to the execution that did.
     """
@@ -66,19 +67,19 @@ class LineageGraph:
         self._artifacts = artifacts
 
     def upstream(self, artifact_id: str, depth: int = 50) -> Lineage:
-        """What the artifact was made by and from, through at most `depth` executions. Raises NotFoundError."""
+        """What made the artifact, and of what, through at most `depth` executions. Raises NotFoundError."""
         return self._follow(_UPSTREAM, artifact_id, depth)
 
     def downstream(self, artifact_id: str, depth: int = 50) -> Lineage:
         """What used the artifact, and what came of that. Raises NotFoundError."""
         return self._follow(_DOWNSTREAM, artifact_id, depth)
 
-    def _follow(self, walk: sa.Select[Any], artifact_id: str, depth: int) -> Lineage:
+    def _follow(self, walk: sa.Select[Any, Any], artifact_id: str, depth: int) -> Lineage:
         with self._database.read() as connection:
             reached = [
                 found for found, _ in connection.execute(walk, {"artifact": artifact_id, "depth": depth})
             ]
-            rows: dict[str, sa.Row[Any]] = {}
+            rows: dict[str, Sequence[Any]] = {}
             joined: dict[str, list[Edge]] = {}
             for start in range(0, len(reached), 500):
                 wanted = {"wanted": reached[start : start + 500]}

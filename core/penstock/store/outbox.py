@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from penstock.model import Json
 from penstock.store.columns import dump, load_object, plain
 from penstock.store.connection import Database
-from penstock.store.dialect import database_clock, insert_if_absent
+from penstock.store.dialect import SECONDS, database_clock, insert_if_absent
 from penstock.store.ids import new_id
 from penstock.store.records import Message
 from penstock.store.schema import outbox
@@ -25,7 +25,7 @@ _WAITING = (
     .with_for_update(skip_locked=True)
 )
 _WAITING_ON_TOPIC = _WAITING.where(_o.topic == sa.bindparam("about"))
-_AFTER = database_clock() + sa.bindparam("seconds", type_=sa.Double())
+_AFTER = database_clock() + sa.bindparam("seconds", type_=SECONDS)
 _ONE = _o.id == sa.bindparam("message")
 _CLAIM = sa.update(outbox).where(_ONE).values(available_at=_AFTER, attempts=_o.attempts + 1)
 _DELIVERED = (
@@ -62,7 +62,7 @@ class Outbox:
     def claim_batch(
         self, limit: int = 32, *, lease_seconds: float = 60.0, topic: str | None = None
     ) -> list[Message]:
-        """Messages to deliver, oldest first, which nobody else gets for `lease_seconds`; unmarked they come again."""
+        """Messages to deliver, oldest first, nobody else's for `lease_seconds`; unmarked they come again."""
         with self._database.write() as connection:
             if topic is None:
                 rows = connection.execute(_WAITING, {"many": limit}).all()

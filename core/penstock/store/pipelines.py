@@ -67,7 +67,7 @@ class Pipelines:
             return row[0]
 
     def document(self, version_id: str) -> str:
-        """JSON: `{"pipeline_spec": …}` and, for a pipeline that has one, `"platform_spec"` (as KFP's REST API writes it).
+        """JSON: `{"pipeline_spec": …}`, and `"platform_spec"` where there is one (KFP's REST API).
 
         Raises NotFoundError.
         """

@@ -63,10 +63,10 @@ class VersionRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run. `experiment` and `pipeline` are names; `name` is for people, `resource_name` starts with the pipeline's.
+    """A run. `experiment` and `pipeline` are names; `name` is for people.
 
-    `owner`, `lease_expires_at` and `token` tell which engine drives it (see `leases`). `generation` is the run's
-    highest, `revision` rises with every change of a task.
+    `owner`, `lease_expires_at` and `token` tell which engine drives it (see `leases`). `generation` is the
+    highest of the run, `revision` rises with every change of a task.
     """
 
     id: str
@@ -97,7 +97,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRecord:
-    """One change of one task. A state of None says that the record was removed (its nested pipeline started anew)."""
+    """One change of one task. A state of None: the record was removed (its nested pipeline started anew)."""
 
     revision: int
     path: str
@@ -182,7 +182,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What an artifact came from, or went into, nearest first; `edges` join the executions with the artifacts."""
+    """What an artifact came from, or went into, nearest first; `edges` join executions with artifacts."""
 
     artifacts: tuple[ArtifactRecord, ...]
     executions: tuple[ExecutionRecord, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -48,6 +48,7 @@ _COLUMNS = (
     _h.generation,
     _h.revision,
 )
+_NAMES = tuple(column.name for column in _COLUMNS)
 _SELECT = sa.select(*_COLUMNS).select_from(
     runs.join(run_heads, _h.run_id == _r.id)
     .join(pipeline_versions, pipeline_versions.c.id == _r.version_id)
@@ -79,7 +80,7 @@ class Runs:
         namespace: str = DEFAULT,
         experiment: str | None = None,
     ) -> RunRecord:
-        """Record a new run, PENDING. The same id with the same version and arguments answers with the run as it is.
+        """Record a new run, PENDING. The same id with the same version and arguments gives the run as it is.
 
         Raises InvalidInputError when the id is taken by a run of something else.
         """
@@ -123,7 +124,7 @@ class Runs:
         return _run(row)
 
     def find(self, reference: str, namespace: str | None = None) -> RunRecord:
-        """The run that a person means: by its id, by a beginning or an end of it that no other has, or by its name.
+        """The run that a person means: by its id, a beginning or an end of it that no other has, or its name.
 
         Raises NotFoundError, InvalidInputError when several fit.
         """
@@ -194,8 +195,8 @@ class Runs:
     ) -> None:
         """Move the run from one of the `expected` states. A start and an end are now unless they are given.
 
-        Raises IllegalTransitionError when it is in another state or the change is forbidden, LeaseError when `token` is
-        a former one, NotFoundError.
+        Raises IllegalTransitionError when it is in another state or the change is forbidden, LeaseError for a
+        former `token`, NotFoundError.
         """
         now = time.time()
         with self._database.write() as connection:
@@ -222,7 +223,7 @@ class Runs:
             connection.execute(_SET, changed)
 
     def reopen(self, run_id: str, *, token: int | None = None) -> int:
-        """The one way back from an end: the run is PENDING again, without its error, outputs and request to cancel.
+        """The one way back from an end: PENDING again, without its error, outputs and request to cancel.
 
         A run that has not ended stays as it is. Answers with a generation that no task of the run has had
         (see `tasks.reopen`). Raises LeaseError when `token` is a former one, NotFoundError.
@@ -271,8 +272,8 @@ class Runs:
         return State(row[0]), row[1]
 
 
-def _run(row: sa.Row[Any]) -> RunRecord:
-    found: dict[str, Any] = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
+def _run(row: Sequence[Any]) -> RunRecord:
+    found = dict(zip(_NAMES, row, strict=True))
     found["arguments"] = load_object(found["arguments"])
     found["options"] = load_object(found["options"])
     found["outputs"] = load_values(found["outputs"])

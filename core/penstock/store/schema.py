@@ -115,10 +115,10 @@ run_heads = _table(
     _time("expires_at"),
     _count("token"),
 )
-"""The part of a run that is written with every change, kept apart so that large arguments are not written again.
+"""What is written with every change of a run, kept apart so that large arguments are not written again.
 
-`revision` counts the changes of the run's tasks, `generation` its reopenings; `owner`, `expires_at` and `token` are the
-engine's lease. Whoever changes tasks of a run locks this row first.
+`revision` counts the changes of the run's tasks, `generation` its reopenings; `owner`, `expires_at` and
+`token` are the engine's lease. Whoever changes tasks of a run locks this row first.
 """
 
 tasks = _table(
@@ -223,7 +223,7 @@ executions = _table(
     sa.Index(None, "fingerprint", "cache_scope", "namespace", "created_at"),
     sa.Index(None, "run_id", "path"),
 )
-"""What was executed or taken from the cache. Its values outlive the task's record, which a reopening replaces."""
+"""What was executed or taken from the cache. Its values outlive the task's record."""
 
 edges = _table(
     "lineage_edges",

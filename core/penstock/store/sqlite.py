@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from penstock.errors import InvalidInputError, PenstockError, StoreError
@@ -101,7 +102,7 @@ def _check(path: Path) -> None:
 
 
 def file_system(folder: Path, mounts: Path = _MOUNTS) -> str:
-    """The type of the file system that `folder` is, or would be, on (`ext4`, `nfs4`); empty where nobody tells."""
+    """The type of the file system that `folder` is, or would be, on (`ext4`); empty where nobody tells."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -119,7 +120,7 @@ def file_system(folder: Path, mounts: Path = _MOUNTS) -> str:
     return kind
 
 
-def explain(error: sa.exc.DBAPIError, path: Path) -> PenstockError:
+def explain(error: DBAPIError, path: Path) -> PenstockError:
     """The sentence for an error of the driver."""
     origin = error.orig
     name = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -56,8 +56,8 @@ class Store:
         return Store(database)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One commit for everything that this thread does within: all of it is recorded or, on any exception, nothing."""
+    def transaction(self) -> Generator[None]:
+        """One commit of what this thread does within: recorded whole or, on any exception, not at all."""
         with self._database.write():
             yield
 

@@ -124,10 +124,10 @@ class Tasks:
     ) -> tuple[TaskRun, ...]:
         """Write the records in one transaction, and answer with them as they stand now.
 
-        A missing `started_at` or `ended_at` of a state that has one is set. An ended task's very record may come
-        again and changes nothing. `token` is the engine's lease, None for callers who need none (native tasks).
-        Raises IllegalTransitionError for a forbidden change, or one that an earlier generation makes; then nothing
-        is written. Raises LeaseError when another engine has taken the run over.
+        A missing `started_at` or `ended_at` of a state that has one is set. An ended task's very record may
+        come again and changes nothing. `token` is that of the engine's lease, None where no engine drives
+        the run (native tasks). Raises IllegalTransitionError for a forbidden change, or one that an earlier
+        generation makes, LeaseError when another engine has taken the run over; then nothing is written.
         """
         return self._write(run_id, changes, (), token, reopening=False)
 
@@ -139,14 +139,14 @@ class Tasks:
         removed: Iterable[str] = (),
         token: int | None = None,
     ) -> tuple[TaskRun, ...]:
-        """The one way back from an end: as `record`, but an ended task becomes PENDING or RUNNING in a later generation.
+        """The one way back from an end: as `record`, but to PENDING or RUNNING in a later generation.
 
         `runs.reopen` gives the generation. `removed` go as by `remove`.
         """
         return self._write(run_id, changes, removed, token, reopening=True)
 
     def remove(self, run_id: str, removed: Iterable[str], *, token: int | None = None) -> None:
-        """Drop records, as when the nested pipeline around them starts anew. Their attempts and history stay."""
+        """Drop records, as when the nested pipeline around them starts anew. Attempts and history stay."""
         self._write(run_id, (), removed, token, reopening=False)
 
     def _write(
@@ -265,7 +265,7 @@ def _formers(connection: sa.Connection, run_id: str, wanted: list[str]) -> dict[
 
 def _former_rows(
     connection: sa.Connection, run_id: str, wanted: list[str]
-) -> Iterator[Sequence[sa.Row[Any]]]:
+) -> Iterator[Sequence[Sequence[Any]]]:
     if len(wanted) == 1:
         yield connection.execute(_FORMER_ONE, {"run": run_id, "at": wanted[0]}).all()
         return
@@ -285,7 +285,8 @@ def _repeated(connection: sa.Connection, run_id: str, change: TaskRun) -> TaskRu
     if same != former:
         if change.state is former.state:
             raise IllegalTransitionError(
-                f"task '{change.path}' has ended {former.state} and its record cannot change; reopen it to run it again"
+                f"task '{change.path}' has ended {former.state} and its record cannot change; "
+                "reopen it to run it again"
             )
         check_task(change.path, former.state, change.state)
     return former
@@ -336,7 +337,7 @@ def _row(task: TaskRun) -> dict[str, Any]:
     }
 
 
-def _in_order(rows: Sequence[sa.Row[Any]]) -> list[TaskRun]:
+def _in_order(rows: Sequence[Sequence[Any]]) -> list[TaskRun]:
     return [_task(row[1:]) for row in sorted(rows, key=lambda row: row[0])]
 
 

@@ -41,7 +41,7 @@ TASK: Mapping[State | None, frozenset[State]] = {
     _F: frozenset(),
     _C: frozenset(),
 }
-"""Of tasks; None is a task without a record. PENDING follows RUNNING before a retry; a task that the cache answers never runs."""
+"""Of tasks; None is a task without a record. PENDING follows RUNNING before a retry."""
 
 RUN: Mapping[State | None, frozenset[State]] = {
     None: frozenset({_P}),

@@ -1,4 +1,4 @@
-"""The schema's version: new databases are made at the present one, older ones are brought up to it by Alembic.
+"""The schema's version: new databases are made at the present one, Alembic brings older ones up to it.
 
 Alembic is imported only when there is something for it to do.
 """
@@ -46,7 +46,7 @@ def bring_up_to_date(database: Database) -> None:
 
 
 def upgrade(connection: sa.Connection, version: str = "head") -> None:
-    """Bring a database up to `version` in the open transaction. Raises InvalidInputError when its own is not known."""
+    """Bring a database up to `version` in the open transaction. Raises InvalidInputError for a newer one."""
     from alembic import command
     from alembic.util import CommandError
 
@@ -55,7 +55,8 @@ def upgrade(connection: sa.Connection, version: str = "head") -> None:
         command.upgrade(_config(connection), version)
     except CommandError as error:
         raise InvalidInputError(
-            f"the database was written by a newer penstock (schema {present}, this one knows {HEAD}); upgrade penstock"
+            f"the database was written by a newer penstock (schema {present}, this one knows {HEAD}); "
+            "upgrade penstock"
         ) from error
 
 

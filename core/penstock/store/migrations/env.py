@@ -1,4 +1,4 @@
-"""Alembic's environment: migrations run on the connection, and in the transaction, of whoever asked for them."""
+"""Alembic's environment: migrations run on the connection, and in the transaction, of who asked for them."""
 
 from __future__ import annotations
 
