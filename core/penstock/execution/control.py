@@ -19,7 +19,7 @@ from penstock.model import ROOT, ImporterExecutor, Reason, State, TaskKind, Task
 from penstock.planner.following import following, resume
 from penstock.planner.settle import CONTAINERS, may_retry, settle
 from penstock.planner.verdict import Launch, Record, Settled, Wait, verdict
-from penstock.store import Store
+from penstock.store import AttemptState, ExecutionState, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class LocalControl:
 
     `readable` says whether the artifacts of a cache hit can still be read. With `exclusive` the caller promises to be
     the only one who changes the run (an engine that holds its lease), and the ledger stays in memory between calls.
+    `token`, once an engine has claimed the run, fences every write: after a take-over they raise LeaseError.
     Not safe for use by several threads at once.
     """
 
@@ -73,6 +74,7 @@ class LocalControl:
         self._launcher = launcher
         self._readable = readable
         self._owner = owner
+        self.token: int | None = None
         self._exclusive = exclusive
         self._clock = clock
         self._sessions: dict[str, Session] = {}
@@ -95,6 +97,8 @@ class LocalControl:
                 ROOT, TaskKind.ROOT, State.RUNNING, inputs=Values(ledger.arguments), started_at=self._clock()
             )
             return self._record(session, root)
+        if session.run.state is State.PENDING:
+            self._store.runs.transition(run_id, (State.PENDING,), State.RUNNING, token=self.token)
         again = tuple(
             (record.path, record.retry_at)
             for record in ledger.records()
@@ -126,18 +130,20 @@ class LocalControl:
         with self._transaction(session):
             ours = self._store.attempts.finish(
                 manifest.attempt_id,
-                State(manifest.outcome.value) if manifest.outcome is not Outcome.LOST else None,
+                AttemptState(manifest.outcome.value),
                 exit_code=manifest.exit_code,
                 error=manifest.error,
                 log=manifest.log,
                 notes=manifest.notes,
+                started_at=manifest.started_at,
                 ended_at=manifest.ended_at,
             )
             if not ours:
                 return Step()
             ended = self._ended(session, record, manifest)
-            if ended.state.ended:
-                self._execution(session, ended, attempt_id=manifest.attempt_id)
+            if ended.state in (State.SUCCEEDED, State.FAILED):
+                state = ExecutionState.COMPLETE if ended.state is State.SUCCEEDED else ExecutionState.FAILED
+                self._execution(session, ended, state, attempt_id=manifest.attempt_id)
             step = self._record(session, ended)
             failpoint("publish:inside")
         failpoint("publish:after")
@@ -152,6 +158,8 @@ class LocalControl:
         session = self.session(run_id)
         session.ledger.canceled = True
         with self._transaction(session):
+            if self._store.runs.get(run_id).state is State.RUNNING:
+                self._store.runs.transition(run_id, (State.RUNNING,), State.CANCELING, token=self.token)
             self._store.runs.request_cancel(run_id)
 
     def forget(self, run_id: str) -> None:
@@ -163,7 +171,8 @@ class LocalControl:
             return Step()
         if record.kind in CONTAINERS or record.state.ended:
             return Step(following=tuple(following(session.ledger, record.path)))
-        attempt = self._store.attempts.live(session.run.id, record.path)
+        attempts = self._store.attempts.list(session.run.id, record.path)
+        attempt = next((one for one in attempts if one.state is AttemptState.RUNNING), None)
         if attempt is None:
             lost = self._record(session, replace(record, state=State.PENDING, reason=Reason.LOST))
             return replace(lost, following=(*lost.following, record.path))
@@ -199,11 +208,12 @@ class LocalControl:
             attempt = self._store.attempts.claim(
                 session.run.id,
                 new.path,
-                generation=new.generation,
-                number=new.attempts,
+                new.generation,
+                new.attempts,
                 owner=self._owner,
                 launcher=self._launcher.name,
                 isolation=isolation,
+                token=self.token,
             )
             step = self._record(session, new)
         failpoint("prepare:claimed")
@@ -217,7 +227,7 @@ class LocalControl:
                 new, state=State.SUCCEEDED, cached=True, outputs=hit.outputs, ended_at=self._clock()
             )
             with self._transaction(session):
-                self._execution(session, done, cached_execution=hit.execution_id)
+                self._execution(session, done, ExecutionState.CACHED, cached_execution=hit.execution_id)
                 return self._record(session, done)
         return None
 
@@ -247,29 +257,28 @@ class LocalControl:
         self,
         session: Session,
         ended: TaskRun,
+        state: ExecutionState,
         *,
         attempt_id: str | None = None,
         cached_execution: str | None = None,
     ) -> None:
-        """Record the execution with its lineage. Execution states are MLMD's."""
-        state = {State.SUCCEEDED: "COMPLETE", State.FAILED: "FAILED"}.get(ended.state, "CANCELED")
-        self._store.artifacts.record_execution(
+        """Record the execution with its artifacts and lineage."""
+        self._store.executions.record(
             session.run.id,
             ended.path,
-            generation=ended.generation,
+            ended.generation,
+            state,
+            inputs=ended.inputs,
+            outputs=ended.outputs,
             attempt_id=attempt_id,
             fingerprint=ended.fingerprint,
             cache_scope=session.cache_scope,
-            namespace=session.run.namespace,
-            state="CACHED" if cached_execution else state,
-            inputs=ended.inputs,
-            outputs=ended.outputs,
             cached_execution=cached_execution,
         )
 
     def _record(self, session: Session, record: TaskRun) -> Step:
         """Write one record and what settles because of it; say what is worth a verdict then."""
-        ledger = session.ledger
+        ledger, tasks = session.ledger, self._store.tasks
         again: tuple[tuple[str, float], ...] = ()
         with self._transaction(session):
             ledger.apply(record)
@@ -281,21 +290,26 @@ class LocalControl:
                 due = ended_at + restart.delay
                 reopened = replace(restart.record, retry_at=due if restart.delay else None)
                 ledger.apply(reopened)
-                self._store.tasks.record(session.run.id, changes)
-                self._store.tasks.remove(session.run.id, restart.removed)
-                self._store.tasks.record(session.run.id, [reopened])
+                tasks.record(session.run.id, changes, token=self.token)
+                tasks.remove(session.run.id, restart.removed, token=self.token)
+                tasks.record(session.run.id, [reopened], token=self.token)
                 changes.append(reopened)
                 again = ((reopened.path, due),)
             else:
-                self._store.tasks.record(session.run.id, changes)
+                tasks.record(session.run.id, changes, token=self.token)
             self._record_run(session, changes)
         return Step(changes=tuple(changes), following=_following(session, changes, again), again=again)
 
     def _record_run(self, session: Session, changes: list[TaskRun]) -> None:
         """The run follows its own DAG."""
         for change in changes:
-            if change.path == ROOT:
-                self._store.runs.follow(session.run.id, change)
+            if change.path != ROOT:
+                continue
+            expected = (State.RUNNING, State.CANCELING) if change.state.ended else (State.PENDING,)
+            state = change.state if change.state is not State.SKIPPED else State.FAILED
+            self._store.runs.transition(
+                session.run.id, expected, state, error=change.error, outputs=change.outputs, token=self.token
+            )
 
     @contextmanager
     def _transaction(self, session: Session) -> Iterator[None]:

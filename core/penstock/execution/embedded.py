@@ -61,15 +61,15 @@ class EmbeddedEngine:
         """Run, or resume, to the end; the final state.
 
         A KeyboardInterrupt cancels the run and waits for its attempts to end, a second one kills them. Raises
-        IllegalTransitionError, naming the owner, when another engine has the run.
+        LeaseError, naming the owner, when another engine has the run.
         """
-        token = self.store.runs.claim_engine(run_id, self.owner, LEASE_SECONDS)
+        token = self.control.token = self.store.leases.claim(run_id, self.owner, LEASE_SECONDS)
         execution = _Execution(self, run_id, token)
         try:
             return execution.to_the_end()
         finally:
             execution.close()
-            self.store.runs.release_engine(run_id, token)
+            self.store.leases.release(run_id, token)
 
 
 class _Execution:
@@ -193,13 +193,13 @@ class _Execution:
         if now - self._polled < POLL_SECONDS:
             return
         self._polled = now
-        runs = self._engine.store.runs
+        store = self._engine.store
         if now - self._renewed > LEASE_SECONDS / 3:
-            runs.renew_engine(self._run_id, self._token, LEASE_SECONDS)
+            store.leases.renew(self._run_id, self._token, LEASE_SECONDS)
             self._renewed = now
         if self._canceling:
             return
-        if runs.cancel_requested(self._run_id):
+        if store.runs.cancel_requested(self._run_id):
             self._cancel(STOP_GRACE_SECONDS)
         else:
             self._check_deadline()

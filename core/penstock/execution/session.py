@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder, RunFields
 from penstock.ir import load
-from penstock.model import Pipeline, TaskRun
+from penstock.model import ROOT, Pipeline, TaskRun
 from penstock.model import path as paths
 from penstock.planner.ledger import Ledger
 from penstock.store import RunRecord, Store
@@ -62,15 +62,17 @@ class Session:
 def open_session(store: Store, run_id: str) -> Session:
     """Read a run and everything recorded of it. Raises NotFoundError."""
     run = store.runs.get(run_id)
-    pipeline = load(store.pipelines.document(run.version_id), source=run.display_name)
+    pipeline = load(store.pipelines.document(run.version_id), source=run.name)
     fields = run_fields(run, pipeline)
     options = RunOptions.from_json(run.options)
+    records = store.tasks.load(run.id)
+    root = next((record for record in records if record.path == ROOT), None)
     ledger = Ledger(
         pipeline,
-        run.arguments,
+        run.arguments if root is None else root.inputs.parameters,
         placeholder_fields(fields),
         fail_fast=options.fail_fast,
-        records=store.tasks.load(run.id),
+        records=records,
     )
     ledger.canceled = run.cancel_requested_at is not None
     return Session(run, options, pipeline, fields, ledger)
@@ -80,7 +82,7 @@ def run_fields(run: RunRecord, pipeline: Pipeline) -> RunFields:
     created = datetime.fromtimestamp(run.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return RunFields(
         run_id=run.id,
-        name=run.display_name,
+        name=run.name,
         resource_name=run.resource_name,
         pipeline_name=pipeline.name,
         pipeline_root=run.pipeline_root,

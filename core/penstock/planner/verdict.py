@@ -35,6 +35,10 @@ from penstock.planner.ledger import Ledger
 from penstock.planner.values import normalize
 
 
+LEGACY_SCHEMA = "2.0.0"
+"""The schema of SDK 1.8, whose conditions may read `inputs.parameters['x'].string_value`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """Start an attempt of this leaf task. `cacheable` says whether the cache may answer instead."""
@@ -118,7 +122,8 @@ class _Judge:
             return self._failed(Reason.INPUT, str(error), NOTHING)
         if task.trigger.condition:
             try:
-                holds = evaluate_condition(task.trigger.condition, inputs.parameters)
+                legacy = self.ledger.pipeline.schema_version == LEGACY_SCHEMA
+                holds = evaluate_condition(task.trigger.condition, inputs.parameters, legacy=legacy)
             except TaskError as error:
                 return self._failed(Reason.CONDITION, str(error), inputs)
             if not holds:
@@ -196,12 +201,15 @@ class _Judge:
                 return self._failed(Reason.INPUT, text, inputs)
             inputs = Values({**inputs.parameters, loop.items_input: items}, inputs.artifacts)
             count = len(items)
-        return Record(self._new(State.RUNNING, inputs=inputs, kind=TaskKind.LOOP, iterations=count))
+        return Record(
+            self._new(
+                State.RUNNING, inputs=inputs, kind=TaskKind.LOOP, iterations=count, reason=self._reopened()
+            )
+        )
 
     def _start(self, task: Task, component: Component, inputs: Values) -> Launch | Record:
         if component.dag is not None:
-            return Record(self._new(State.RUNNING, inputs=inputs, kind=TaskKind.DAG))
-        reopened = self.record is not None and self.record.reason is Reason.REOPENED
+            return Record(self._new(State.RUNNING, inputs=inputs, kind=TaskKind.DAG, reason=self._reopened()))
         return Launch(
             self.path,
             task,
@@ -209,7 +217,7 @@ class _Judge:
             self.ledger.pipeline.executor_of(component),
             inputs,
             self.generation,
-            cacheable=task.caching.enabled and not reopened,
+            cacheable=task.caching.enabled and self._reopened() is None,
         )
 
     def _leaf_iteration_inputs(self, component: Component, item: Values) -> Values:
@@ -226,6 +234,13 @@ class _Judge:
             if many is not None:
                 artifacts.setdefault(name, many)
         return Values(parameters, artifacts)
+
+    def _reopened(self) -> Reason | None:
+        """REOPENED where the task, or a DAG around it, was cleared: the cache is passed over then."""
+        if self.record is not None and self.record.reason is Reason.REOPENED:
+            return Reason.REOPENED
+        above = self.ledger.get(cast("str", paths.container(self.path)))
+        return Reason.REOPENED if above is not None and above.reason is Reason.REOPENED else None
 
     def _failed(self, reason: Reason, error: str, inputs: Values) -> Record:
         return Record(self._new(State.FAILED, inputs=inputs, reason=reason, error=error))

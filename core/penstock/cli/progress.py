@@ -1,0 +1,148 @@
+"""What a person, or a program, sees while a run goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol
+
+from penstock.execution.result import Run
+from penstock.model import ROOT, JsonObject, Reason, State, TaskRun
+from penstock.planner.settle import CONTAINERS
+
+
+class Progress(Protocol):
+    """Told of every change; used as a context around the run."""
+
+    def begin(self, run_id: str, name: str) -> None: ...
+
+    def change(self, record: TaskRun) -> None: ...
+
+    def line(self, path: str, text: str) -> None: ...
+
+    def end(self, run: Run) -> None: ...
+
+    def __enter__(self) -> Progress: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def describe(record: TaskRun) -> str:
+    """The state with what a person wants to know beside it: `SUCCEEDED (cached)`, `SKIPPED (condition was false)`."""
+    if record.cached:
+        return f"{record.state.value} (cached)"
+    if record.state is State.PENDING and record.retry_at is not None:
+        return f"PENDING (retry {record.retries})"
+    words = {
+        Reason.CONDITION: "condition was false",
+        Reason.UPSTREAM_FAILED: "upstream failed",
+        Reason.UPSTREAM_SKIPPED: "upstream skipped",
+        Reason.FAIL_FAST: "fail fast",
+    }
+    if record.state is State.SKIPPED and record.reason in words:
+        return f"SKIPPED ({words[record.reason]})"
+    return record.state.value
+
+
+def seconds_text(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
+
+
+def elapsed(record: TaskRun, now: float | None = None) -> float | None:
+    if record.started_at is None:
+        return None
+    return max(0.0, (record.ended_at or now or time.time()) - record.started_at)
+
+
+class PlainLines:
+    """One line per change, for a pipe or a CI log."""
+
+    def __init__(self, write: Callable[[str], None] | None = None) -> None:
+        self._write = write or (lambda text: print(text, flush=True))
+        self._lock = threading.Lock()
+
+    def begin(self, run_id: str, name: str) -> None:
+        self._say(f"run {run_id} {name}")
+
+    def change(self, record: TaskRun) -> None:
+        if record.path == ROOT:
+            return
+        took = f" in {seconds_text(elapsed(record))}" if record.state.ended and not record.cached else ""
+        error = f": {record.error}" if record.error else ""
+        self._say(f"{datetime.now():%H:%M:%S} {record.path} {describe(record)}{took}{error}")
+
+    def line(self, path: str, text: str) -> None:
+        self._say(f"[{path}] {text}")
+
+    def end(self, run: Run) -> None:
+        self._say(f"run {run.id} {run.state.value}" + (f": {run.error}" if run.error else ""))
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            self._write(text)
+
+    def __enter__(self) -> PlainLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class JsonLines(PlainLines):
+    """JSON Lines: one object per state change, and the whole run last."""
+
+    def begin(self, run_id: str, name: str) -> None:
+        self._object({"run": {"id": run_id, "name": name, "state": State.RUNNING.value}})
+
+    def change(self, record: TaskRun) -> None:
+        if record.path == ROOT:
+            return
+        self._object(
+            {
+                "task": record.path,
+                "state": record.state.value,
+                "cached": record.cached,
+                "reason": record.reason.value if record.reason else None,
+                "error": record.error or None,
+                "time": record.ended_at or record.started_at or time.time(),
+            }
+        )
+
+    def line(self, path: str, text: str) -> None:
+        self._object({"task": path, "log": text})
+
+    def end(self, run: Run) -> None:
+        self._object({"run": run.to_json()})
+
+    def _object(self, found: JsonObject) -> None:
+        self._say(json.dumps(found, ensure_ascii=False))
+
+
+def choose(as_json: bool, with_logs: bool) -> Progress:
+    """JSON Lines when asked for, a live table on a terminal, plain lines otherwise (and where logs are streamed)."""
+    if as_json:
+        return JsonLines()
+    if sys.stdout.isatty() and not with_logs:
+        from penstock.cli.live import LiveTable
+
+        return LiveTable()
+    return PlainLines()
+
+
+def is_shown(record: TaskRun) -> bool:
+    """Whether a table lists it: leaves always, DAGs and loops only while they say something of their own."""
+    return record.kind not in CONTAINERS or record.state in (State.SKIPPED, State.FAILED) or record.reason is not None

@@ -1,0 +1,64 @@
+"""What is printed when a run has ended: outputs, and the artifacts with their places."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from penstock.execution.result import Output, OutputArtifact, Run, outputs_to_json
+from penstock.model import State
+
+ERROR_LIMIT = 20
+
+
+def print_report(run: Run) -> None:
+    """The run's state, its own outputs, the artifacts of its tasks, and the errors of failed ones."""
+    cached = sum(1 for task in run if task.cached)
+    counts = f"; {cached} of {len(run.tasks)} tasks served from the cache" if cached else ""
+    typer.echo(f"run {run.id} {run.state.value}{counts}")
+    failed = [task for task in run if task.state is State.FAILED and task.error]
+    for task in failed[:ERROR_LIMIT]:
+        typer.echo(f"  {task.path}: {task.error}")
+    if len(failed) > ERROR_LIMIT:
+        typer.echo(f"  … and {len(failed) - ERROR_LIMIT} more failed tasks")
+    if run.outputs:
+        typer.echo("outputs")
+        for name, value in run.outputs.items():
+            typer.echo(f"  {name} = {shown(value)}")
+    artifacts = [
+        (task.path, name, artifact)
+        for task in run
+        if task.kind.value in ("CONTAINER", "IMPORTER")
+        for name, value in task.outputs.items()
+        for artifact in artifacts_of(value)
+    ]
+    if artifacts:
+        typer.echo("artifacts")
+        for path, name, artifact in artifacts:
+            typer.echo(f"  {path}.{name}  {artifact.type}  {place(artifact)}")
+            if artifact.metadata:
+                typer.echo(f"    {json.dumps(dict(artifact.metadata), ensure_ascii=False)}")
+
+
+def artifacts_of(value: Output) -> list[OutputArtifact]:
+    if isinstance(value, OutputArtifact):
+        return [value]
+    if isinstance(value, list):
+        return [one for one in value if isinstance(one, OutputArtifact)]
+    return []
+
+
+def place(artifact: OutputArtifact) -> str:
+    """A path where the artifact is on this machine, else its URI."""
+    try:
+        return str(artifact.path)
+    except ValueError:
+        return artifact.uri
+
+
+def shown(value: Output) -> str:
+    found = artifacts_of(value)
+    if found:
+        return ", ".join(place(one) for one in found)
+    return json.dumps(outputs_to_json({"": value})[""], ensure_ascii=False)

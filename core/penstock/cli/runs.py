@@ -1,0 +1,214 @@
+"""`penstock runs …`: what ran, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from penstock.cli.progress import choose, seconds_text
+from penstock.cli.report import print_report
+from penstock.cli.run import drive, read_arguments
+from penstock.cli.table import print_table
+from penstock.errors import InvalidInputError, NotFoundError
+from penstock.execution.reopening import reopen_run
+from penstock.execution.result import TaskResult
+from penstock.execution.session import open_session
+from penstock.execution.settings import load_settings
+from penstock.execution.why import why as explain
+from penstock.execution.workspace import Workspace
+from penstock.model import JsonObject, State
+from penstock.store import AttemptRecord, AttemptState, RunRecord
+
+app = typer.Typer(help="Runs: list, look at, cancel, retry, resume, explain.", no_args_is_help=True)
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, a part of it that no other has, or its name.")]
+TaskPath = Annotated[str, typer.Argument(metavar="TASK", help="The task's path, such as for-loop-1[0]/train.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@app.command("list")
+def list_runs(
+    state: Annotated[str, typer.Option(help="Only runs in this state, such as FAILED.")] = "",
+    experiment: Annotated[str, typer.Option(help="Only runs of this experiment.")] = "",
+    pipeline: Annotated[str, typer.Option(help="Only runs of this pipeline.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first."""
+    with Workspace(load_settings()) as workspace:
+        found = workspace.store.runs.list(
+            state=_state(state), experiment=experiment or None, pipeline=pipeline or None, limit=limit
+        )
+    if as_json:
+        for record in found:
+            typer.echo(json.dumps(_run_json(record), ensure_ascii=False))
+        return
+    print_table(
+        ("RUN", "NAME", "PIPELINE", "EXPERIMENT", "STATE", "CREATED", "TIME"),
+        [
+            (
+                record.id,
+                record.name,
+                record.pipeline,
+                record.experiment or "",
+                record.state.value,
+                _when(record.created_at),
+                seconds_text(_took(record)),
+            )
+            for record in found
+        ],
+    )
+
+
+@app.command("get")
+def get_run(run: RunName, as_json: AsJson = False) -> None:
+    """Show a run: its tasks with their states, outputs and artifacts."""
+    with Workspace(load_settings()) as workspace:
+        record = workspace.store.runs.find(run)
+        result = workspace.result(record.id)
+    if as_json:
+        typer.echo(json.dumps({"run": result.to_json()}, ensure_ascii=False))
+        return
+    typer.echo(f"{record.name}  pipeline {record.pipeline}, experiment {record.experiment}")
+    typer.echo(f"created {_when(record.created_at)}, arguments {json.dumps(record.arguments, ensure_ascii=False)}")
+    print_table(
+        ("TASK", "KIND", "STATE", "TIME", "CACHED"),
+        [
+            (task.path, task.kind.value.lower(), task.state.value, _task_time(task), "cached" if task.cached else "")
+            for task in result
+        ],
+    )
+    print_report(result)
+
+
+@app.command()
+def logs(
+    run: RunName,
+    task: Annotated[str, typer.Argument(metavar="[TASK]", help="One task; all by default.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
+    attempt: Annotated[int, typer.Option(min=0, help="Which attempt; the last by default.")] = 0,
+) -> None:
+    """Print what tasks wrote to their output."""
+    with Workspace(load_settings()) as workspace:
+        session = open_session(workspace.store, workspace.store.runs.find(run).id)
+        if task:
+            _known(session.run, task, {record.path for record in session.ledger.records()})
+        launcher = workspace.launcher(session.options, session.run.pipeline_root)
+        found = _last_attempts(workspace.store.attempts.list(session.run.id, task or None), attempt)
+        if not found:
+            cached = task and (record := session.ledger.get(task)) is not None and record.cached
+            text = "was served from the cache, it wrote nothing" if cached else "has no attempt yet"
+            typer.echo(f"{task or 'the run'} {text}", err=True)
+        for one in found:
+            for line in launcher.log(session.run.id, one.id, follow):
+                typer.echo(line if task else f"[{one.path}] {line}")
+
+
+@app.command()
+def cancel(run: RunName) -> None:
+    """Ask for a run's end; the engine that has it stops its tasks."""
+    with Workspace(load_settings()) as workspace:
+        store = workspace.store
+        record = store.runs.find(run)
+        if not store.runs.request_cancel(record.id):
+            raise InvalidInputError(f"run {record.id} has ended already: {record.state.value}")
+        if workspace.is_driven(record):
+            typer.echo(f"run {record.id} is being canceled")
+            return
+        workspace.drive(record.id)
+        typer.echo(f"run {record.id} {store.runs.get(record.id).state.value}")
+
+
+@app.command()
+def resume(run: RunName, as_json: AsJson = False, logs: Annotated[bool, typer.Option("--logs")] = False) -> None:
+    """Go on with a run whose engine died; nothing that finished runs again."""
+    with Workspace(load_settings()) as workspace:
+        record = workspace.store.runs.find(run)
+        if record.state.ended:
+            raise InvalidInputError(
+                f"run {record.id} has ended {record.state.value}; `penstock runs retry` runs what failed again"
+            )
+        drive(workspace, record.id, record.name, choose(as_json, logs), logs=logs, quiet=as_json)
+
+
+@app.command()
+def retry(
+    run: RunName,
+    task: Annotated[str, typer.Option("--from", metavar="TASK", help="This task and all that follows from it.")] = "",
+    param: Annotated[list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE")] = None,
+    as_json: AsJson = False,
+    logs: Annotated[bool, typer.Option("--logs")] = False,
+) -> None:
+    """Run again what failed, was skipped for it, or was canceled; what succeeded stays."""
+    with Workspace(load_settings()) as workspace:
+        record = workspace.store.runs.find(run)
+        pipeline = open_session(workspace.store, record.id).pipeline
+        reopen_run(workspace.store, record.id, task, read_arguments(pipeline, param or [], None))
+        drive(workspace, record.id, record.name, choose(as_json, logs), logs=logs, quiet=as_json)
+
+
+@app.command()
+def why(run: RunName, task: TaskPath) -> None:
+    """Say in one sentence why a task is as it is."""
+    with Workspace(load_settings()) as workspace:
+        typer.echo(explain(workspace.store, workspace.store.runs.find(run).id, task))
+
+
+def _last_attempts(attempts: list[AttemptRecord], number: int) -> list[AttemptRecord]:
+    if number:
+        return [one for one in attempts if one.number == number]
+    latest: dict[str, AttemptRecord] = {}
+    for one in attempts:
+        if one.state is not AttemptState.LOST or one.path not in latest:
+            latest[one.path] = one
+    return list(latest.values())
+
+
+def _known(run: RunRecord, task: str, paths: set[str]) -> None:
+    if task not in paths:
+        listed = ", ".join(sorted(path for path in paths if path)[:20])
+        raise NotFoundError(f"run {run.id} has no record of a task '{task}'; it has {listed or 'none'}")
+
+
+def _state(text: str) -> State | None:
+    if not text:
+        return None
+    try:
+        return State(text.upper())
+    except ValueError:
+        raise InvalidInputError(f"'{text}' is no run state; states are {', '.join(State)}") from None
+
+
+def _run_json(record: RunRecord) -> JsonObject:
+    return {
+        "id": record.id,
+        "name": record.name,
+        "pipeline": record.pipeline,
+        "experiment": record.experiment,
+        "state": record.state.value,
+        "error": record.error or None,
+        "created_at": record.created_at,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+    }
+
+
+def _took(record: RunRecord) -> float | None:
+    if record.started_at is None:
+        return None
+    return (record.ended_at or datetime.now().timestamp()) - record.started_at
+
+
+def _task_time(task: TaskResult) -> str:
+    if task.started_at is None or task.cached:
+        return ""
+    return seconds_text((task.ended_at or datetime.now().timestamp()) - task.started_at)
+
+
+def _when(moment: float) -> str:
+    return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+

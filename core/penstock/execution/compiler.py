@@ -1,0 +1,74 @@
+"""`pipeline.py[:function]` → IR, by the stock kfp compiler in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from penstock.errors import InvalidInputError
+from penstock.execution.bootstrap import PipInstall
+from penstock.execution.environments import EnvironmentRequest, Environments
+
+_SCRIPT = """
+import importlib.util, os, sys
+source, function, target = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(source))
+spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(source))[0], source)
+module = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = module
+spec.loader.exec_module(module)
+from kfp import compiler
+from kfp.dsl.base_component import BaseComponent
+from kfp.dsl.graph_component import GraphComponent
+if function:
+    chosen = getattr(module, function, None)
+    if not isinstance(chosen, BaseComponent):
+        sys.exit("PENSTOCK: it has no pipeline or component named '%s'" % function)
+else:
+    found = {name: one for name, one in vars(module).items() if isinstance(one, GraphComponent)
+             and getattr(one.pipeline_func, "__module__", None) == spec.name}
+    if len(found) != 1:
+        names = ", ".join(sorted(found)) or "none"
+        sys.exit("PENSTOCK: it defines %d pipelines (%s); name one as FILE:FUNCTION" % (len(found), names))
+    chosen = next(iter(found.values()))
+compiler.Compiler().compile(chosen, target)
+"""
+
+
+def split_function(text: str) -> tuple[str, str]:
+    """`pipeline.py:train` → ("pipeline.py", "train"); a name without a colon has no function."""
+    path, colon, function = text.rpartition(":")
+    if colon and path.endswith(".py") and function.isidentifier():
+        return path, function
+    return text, ""
+
+
+def compile_pipeline(source: Path, function: str, kfp: str, environments: Environments, target: Path) -> None:
+    """Write the IR of a pipeline function to `target`. The user's own environment is not touched.
+
+    Raises InvalidInputError with the compiler's last line when the file cannot be compiled.
+    """
+    if not source.is_file():
+        raise InvalidInputError(f"{source} does not exist or is not a file")
+    environment = environments.ensure(compile_request(kfp))
+    done = subprocess.run(
+        [str(environment.python), "-c", _SCRIPT, str(source.absolute()), function, str(target)],
+        env=environment.variables(os.environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise InvalidInputError(f"{source} cannot be compiled with {kfp}: {_last_line(done.stderr)}")
+
+
+def compile_request(kfp: str) -> EnvironmentRequest:
+    return EnvironmentRequest(image=None, installs=(PipInstall((kfp, "setuptools<81"), ()),))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("PENSTOCK: ") if lines else "the compiler said nothing"

@@ -1,0 +1,193 @@
+"""Settings: the environment's PENSTOCK_*, then penstock.toml, then defaults that need nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from penstock.errors import InvalidInputError
+
+FILE_NAME = "penstock.toml"
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`name` is the key in penstock.toml; the environment variable is PENSTOCK_ and the name in capitals."""
+
+    name: str
+    help: str
+    default: str = ""
+
+    @property
+    def variable(self) -> str:
+        return f"PENSTOCK_{self.name.upper()}"
+
+
+SETTINGS = (
+    Setting("home", "where runs, logs, environments and, unless told otherwise, artifacts are kept", "~/.penstock"),
+    Setting("database_url", "the record of everything; SQLite in the home by default"),
+    Setting("pipeline_root", "where artifacts go: a folder or a URI; `artifacts` in the home by default"),
+    Setting("engine", "what runs a pipeline", "embedded"),
+    Setting("launcher", "what runs a task", "process"),
+    Setting("parallel", "how many tasks run at once; 0 means one per processor", "0"),
+    Setting("environments", "cached Python environments; `environments` in the home by default"),
+    Setting("private_tmp", "give each task its own /tmp where the system allows it", "true"),
+    Setting("strict_images", "refuse an image whose exact Python is not on this machine", "false"),
+    Setting("pass_env", "names of environment variables handed on to tasks, separated by commas"),
+    Setting("kfp", "the kfp that compiles a .py pipeline, as a pip requirement", "kfp>=2.7,<3"),
+)
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The effective values. `origins` says for each name where its value came from."""
+
+    home: Path
+    database_url: str
+    pipeline_root: str
+    engine: str
+    launcher: str
+    parallel: int
+    environments: Path
+    private_tmp: bool
+    strict_images: bool
+    pass_env: tuple[str, ...]
+    kfp: str
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def shown(self) -> list[tuple[str, str, str]]:
+        """(environment variable, value with secrets masked, origin) of each setting."""
+        rows: list[tuple[str, str, str]] = []
+        for setting in SETTINGS:
+            value = getattr(self, setting.name)
+            text = ",".join(value) if isinstance(value, tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+            if isinstance(value, bool):
+                text = text.lower()
+            rows.append((setting.variable, mask_url(text), self.origins[setting.name]))
+        return rows
+
+
+def load_settings(
+    overrides: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """The effective settings. `overrides` (command-line options) win; `folder` is where penstock.toml is looked for.
+
+    Raises InvalidInputError, naming the setting and its origin, for a value that cannot be used.
+    """
+    environ = os.environ if environ is None else environ
+    from_file, file_name = _read_file(folder if folder is not None else Path.cwd())
+    values: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for setting in SETTINGS:
+        if overrides and setting.name in overrides:
+            values[setting.name], origins[setting.name] = overrides[setting.name], "command line"
+        elif environ.get(setting.variable):
+            values[setting.name], origins[setting.name] = environ[setting.variable], f"environment {setting.variable}"
+        elif setting.name in from_file:
+            values[setting.name], origins[setting.name] = from_file[setting.name], file_name
+        else:
+            values[setting.name], origins[setting.name] = setting.default, "default"
+    home = _folder(values, origins, "home", environ)
+    return Settings(
+        home=home,
+        database_url=values["database_url"] or f"sqlite:///{home / 'penstock.db'}",
+        pipeline_root=_pipeline_root(values["pipeline_root"], home),
+        engine=values["engine"],
+        launcher=values["launcher"],
+        parallel=_number(values, origins, "parallel") or _cores(),
+        environments=_folder(values, origins, "environments", environ, home / "environments"),
+        private_tmp=_truth(values, origins, "private_tmp"),
+        strict_images=_truth(values, origins, "strict_images"),
+        pass_env=tuple(name.strip() for name in values["pass_env"].split(",") if name.strip()),
+        kfp=values["kfp"],
+        origins=origins,
+    )
+
+
+def mask_url(text: str) -> str:
+    """The text with the password of a URL in it replaced by ***."""
+    parts = urlsplit(text)
+    if not parts.scheme or parts.password is None:
+        return text
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def _read_file(folder: Path) -> tuple[dict[str, str], str]:
+    path = folder / FILE_NAME
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except FileNotFoundError:
+        return {}, ""
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    values: dict[str, str] = {}
+    for key, value in found.items():
+        if key not in _BY_NAME:
+            close = difflib.get_close_matches(key, _BY_NAME, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else f"; it knows {', '.join(_BY_NAME)}"
+            raise InvalidInputError(f"{path} sets '{key}', which is no setting{hint}")
+        if isinstance(value, list):
+            value = ",".join(str(one) for one in value)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+        values[key] = str(value).lower() if isinstance(value, bool) else str(value)
+    return values, str(path)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _folder(
+    values: Mapping[str, str],
+    origins: Mapping[str, str],
+    name: str,
+    environ: Mapping[str, str],
+    default: Path | None = None,
+) -> Path:
+    text = values[name]
+    if not text and default is not None:
+        return default
+    if text.startswith("~"):
+        text = (environ.get("HOME") or str(Path.home())) + text[1:]
+    if "\0" in text:
+        raise InvalidInputError(f"{name} ({origins[name]}) is not a path: it holds a NUL character")
+    return Path(text).absolute()
+
+
+def _pipeline_root(text: str, home: Path) -> str:
+    if not text:
+        return (home / "artifacts").as_uri()
+    if "://" in text:
+        return text.rstrip("/")
+    return Path(text).expanduser().absolute().as_uri()
+
+
+def _number(values: Mapping[str, str], origins: Mapping[str, str], name: str) -> int:
+    try:
+        number = int(values[name])
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise InvalidInputError(f"{name} ({origins[name]}) must be a whole number from 0, not '{values[name]}'")
+    return number
+
+
+def _truth(values: Mapping[str, str], origins: Mapping[str, str], name: str) -> bool:
+    word = values[name].strip().lower()
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        raise InvalidInputError(f"{name} ({origins[name]}) must be true or false, not '{values[name]}'")
+    return word in TRUE_WORDS

@@ -1,0 +1,146 @@
+"""`why`: one sentence on the state of a task, from what is recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from penstock.errors import NotFoundError
+from penstock.execution.session import Session, open_session
+from penstock.model import Json, Reason, State, Task, TaskKind, TaskRun
+from penstock.model import path as paths
+from penstock.planner.expressions import explain
+from penstock.planner.settle import CONTAINERS
+from penstock.planner.verdict import LEGACY_SCHEMA, Wait, verdict
+from penstock.store import AttemptRecord, Store
+
+
+def why(store: Store, run_id: str, path: str) -> str:
+    """Why the task at `path` is as it is. Raises NotFoundError for a path that is not in the run's pipeline."""
+    session = open_session(store, run_id)
+    record = session.ledger.get(path)
+    try:
+        place = session.ledger.place(path)
+    except KeyError:
+        raise NotFoundError(f"pipeline '{session.pipeline.name}' has no task '{path}'") from None
+    if record is None:
+        return _without_record(session, path)
+    if place.task is None:
+        return f"the run is {record.state.value}" + (f": {record.error}" if record.error else "")
+    match record.state:
+        case State.SUCCEEDED:
+            return _succeeded(store, session, record)
+        case State.SKIPPED:
+            return _skipped(session, record, place.task)
+        case State.FAILED:
+            return _failed(store, session, record)
+        case State.CANCELED:
+            return f"task '{path}' was canceled with the run"
+        case State.PENDING if record.retry_at is not None:
+            return f"task '{path}' waits for retry {record.retries} after this failure: {record.error}"
+        case _:
+            return f"task '{path}' is {record.state.value}"
+
+
+def _without_record(session: Session, path: str) -> str:
+    for above in reversed(paths.ancestors(path)):
+        found = session.ledger.get(above)
+        if found is not None and found.state.ended:
+            return f"task '{path}' never came up, because '{above or 'the run'}' ended {found.state.value} around it"
+        if found is None:
+            return f"task '{path}' is not reached yet: '{above}' has not started"
+    answer = verdict(session.ledger, path)
+    if isinstance(answer, Wait):
+        return f"task '{path}' waits for {', '.join(answer.on)}"
+    return f"task '{path}' is ready and waits for a free slot, or for an engine: `penstock runs resume {session.run.id}`"
+
+
+def _skipped(session: Session, record: TaskRun, task: Task) -> str:
+    if record.reason is Reason.CONDITION:
+        legacy = session.pipeline.schema_version == LEGACY_SCHEMA
+        text = explain(task.trigger.condition, record.inputs.parameters, legacy=legacy)
+        return f"task '{record.path}' was skipped: {text}"
+    if record.reason is Reason.FAIL_FAST:
+        return f"task '{record.path}' was skipped because another task had failed (fail fast)"
+    parent = paths.split(record.path)[0]
+    for name in task.upstream:
+        found = session.ledger.get(paths.child(parent, name))
+        if found is not None and found.state in (State.FAILED, State.SKIPPED, State.CANCELED):
+            error = f": {found.error}" if found.error else ""
+            return f"task '{record.path}' was skipped because '{found.path}' ended {found.state.value}{error}"
+    return f"task '{record.path}' was skipped"
+
+
+def _failed(store: Store, session: Session, record: TaskRun) -> str:
+    if record.kind in CONTAINERS:
+        return f"'{record.path}' failed: {record.error}"
+    attempts = store.attempts.list(session.run.id, record.path)
+    times = f" after {len(attempts)} attempts" if len(attempts) > 1 else ""
+    return f"task '{record.path}' failed{times}: {record.error}"
+
+
+def _succeeded(store: Store, session: Session, record: TaskRun) -> str:
+    if record.cached:
+        executions = store.executions.list(session.run.id, record.path)
+        source = next((one.cached_execution_id for one in reversed(executions) if one.cached_execution_id), None)
+        if source is None:
+            return f"task '{record.path}' was served from the cache"
+        origin = store.executions.get(source)
+        return f"task '{record.path}' was served from the cache: run {origin.run_id} had done the same work"
+    if record.kind in CONTAINERS or record.kind is TaskKind.IMPORTER:
+        return f"'{record.path}' succeeded"
+    return f"task '{record.path}' ran and succeeded; {_not_cached(store, session, record)}"
+
+
+def _not_cached(store: Store, session: Session, record: TaskRun) -> str:
+    """Which part of the cache key is new, against the latest earlier run of this pipeline that did this task."""
+    task = session.ledger.place(record.path).task
+    assert task is not None
+    if not task.caching.enabled:
+        return "its caching is switched off in the pipeline"
+    if not session.options.cache:
+        return "the run was started with the cache switched off"
+    for run in store.runs.list(session.run.namespace, pipeline=session.run.pipeline, before=session.run.id, limit=50):
+        former = store.tasks.find(run.id, record.path)
+        if former is None or former.state is not State.SUCCEEDED:
+            continue
+        changed = _changes(former, record)
+        if former.fingerprint == record.fingerprint:
+            return f"the artifacts of the same work in run {run.id} could not be read any more"
+        if changed:
+            return f"it was not cached because {changed} since run {run.id}"
+        other = open_session(store, run.id)
+        ours, theirs = session.ledger.place(record.path).component, other.ledger.place(record.path).component
+        if session.pipeline.executor_of(ours) != other.pipeline.executor_of(theirs):
+            return f"it was not cached because its image, command, arguments or environment changed since run {run.id}"
+        before = _isolation(store.attempts.list(run.id, record.path))
+        now = _isolation(store.attempts.list(session.run.id, record.path))
+        if before != now:
+            return f"it was not cached because it ran under {now}, and under {before} in run {run.id}"
+        return f"it was not cached because the declared outputs or the artifact store changed since run {run.id}"
+    return "it was not cached because no earlier run had done this task"
+
+
+def _changes(former: TaskRun, record: TaskRun) -> str:
+    before, now = former.inputs.parameters, record.inputs.parameters
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            return f"input '{name}' changed from {_shown(before, name)} to {_shown(now, name)}"
+    for name in {**former.inputs.artifacts, **record.inputs.artifacts}:
+        ids = [[one.id for one in many.get(name, ())] for many in (former.inputs.artifacts, record.inputs.artifacts)]
+        if ids[0] != ids[1]:
+            return f"input artifact '{name}' was made anew"
+    return ""
+
+
+def _isolation(attempts: list[AttemptRecord]) -> str:
+    return attempts[-1].isolation if attempts else ""
+
+
+def _shown(values: Mapping[str, Json], name: str) -> str:
+    if name not in values:
+        return "nothing"
+    text = json.dumps(values[name], ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+

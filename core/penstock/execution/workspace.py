@@ -1,0 +1,212 @@
+"""A workspace: everything one process needs to run pipelines and to read what ran."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from penstock.artifacts import ArtifactStore, open_store
+from penstock.errors import InvalidInputError, PenstockError
+from penstock.execution.control import LocalControl
+from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
+from penstock.execution.environments import Environments
+from penstock.execution.launcher import Launcher
+from penstock.execution.options import RunOptions
+from penstock.execution.owner import Owner, is_dead
+from penstock.execution.process import ProcessLauncher
+from penstock.execution.result import Run, read_outputs, read_task
+from penstock.execution.session import open_session
+from penstock.execution.settings import Settings
+from penstock.ir import resolve_arguments
+from penstock.model import ROOT, Json, Pipeline, State, Values
+from penstock.planner.ledger import Ledger
+from penstock.store import RunRecord, Store, new_id
+
+
+@dataclass(slots=True)
+class Workspace:
+    """Opened on settings; what it holds is made on first use and closed with it."""
+
+    settings: Settings
+    _store: Store | None = field(default=None, init=False)
+    _owner: Owner | None = field(default=None, init=False)
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
+
+    @property
+    def store(self) -> Store:
+        """Raises InvalidInputError when the home or the database cannot be used."""
+        if self._store is None:
+            self.make_home()
+            self._store = Store.open(self.settings.database_url)
+        return self._store
+
+    @property
+    def owner(self) -> Owner:
+        if self._owner is None:
+            self._owner = Owner(self.engines)
+        return self._owner
+
+    @property
+    def engines(self) -> Path:
+        return self.settings.home / "engines"
+
+    def make_home(self) -> None:
+        home = self.settings.home
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInputError(
+                f"the penstock home {home} cannot be made: {error.strerror}; set PENSTOCK_HOME to a folder you may write"
+            ) from error
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise InvalidInputError(
+                f"the penstock home {home} is not writable; set PENSTOCK_HOME to a folder you may write"
+            )
+
+    def environments(self) -> Environments:
+        return Environments(self.settings.environments)
+
+    def artifact_store(self, uri: str) -> ArtifactStore:
+        return open_store(uri)
+
+    def launcher(self, options: RunOptions, pipeline_root: str = "") -> Launcher:
+        """Raises InvalidInputError for a launcher that is not installed."""
+        if self.settings.launcher != "process":
+            raise InvalidInputError(f"no launcher '{self.settings.launcher}' is installed; installed: process")
+        return ProcessLauncher(
+            self.settings.home,
+            self.artifact_store(pipeline_root or self.settings.pipeline_root),
+            self.environments(),
+            strict_images=options.strict_images or self.settings.strict_images,
+            private_tmp=self.settings.private_tmp,
+            pass_env=self.settings.pass_env,
+        )
+
+    def submit(
+        self,
+        pipeline: Pipeline,
+        arguments: Mapping[str, Json],
+        *,
+        name: str = "",
+        experiment: str = "Default",
+        options: RunOptions = RunOptions(),
+        run_id: str = "",
+    ) -> RunRecord:
+        """Record a new run, PENDING. Raises InvalidArgumentError for arguments that do not fit, before anything is written."""
+        resolved = resolve_arguments(pipeline, arguments)
+        run_id = run_id or new_id()
+        stamp = datetime.now(UTC).strftime("%Y-%m-%d %H-%M-%S")
+        store = self.store
+        with store.transaction():
+            version_id = store.pipelines.save(pipeline)
+            return store.runs.create(
+                run_id,
+                version_id=version_id,
+                name=name or f"{pipeline.name} {stamp}",
+                resource_name=f"{_resource_prefix(pipeline.name)}-{run_id[-8:]}",
+                arguments=resolved,
+                pipeline_root=self.settings.pipeline_root,
+                options=options.to_json(),
+                experiment=experiment,
+            )
+
+    def drive(
+        self,
+        run_id: str,
+        *,
+        on_change: ChangeWatcher | None = None,
+        on_line: LineWatcher | None = None,
+    ) -> State:
+        """Run, or resume, a recorded run to its end with the embedded engine.
+
+        Raises LeaseError, naming the owner, when a living engine has the run.
+        """
+        run = self.store.runs.get(run_id)
+        if run.state.ended:
+            return run.state
+        options = RunOptions.from_json(run.options)
+        launcher = self.launcher(options, run.pipeline_root)
+        self._take_from_the_dead(run)
+        control = LocalControl(self.store, launcher, self.readable, self.owner.name, exclusive=True)
+        engine = EmbeddedEngine(
+            self.store,
+            control,
+            launcher,
+            self.owner.name,
+            parallel=options.parallel or self.settings.parallel,
+            on_change=on_change,
+            on_line=on_line,
+        )
+        return engine.run(run_id)
+
+    def readable(self, values: Values) -> bool:
+        """Whether every artifact of ours among the values is where it was put."""
+        for many in values.artifacts.values():
+            for artifact in many:
+                if artifact.size is None:
+                    continue
+                try:
+                    stored = self.artifact_store(artifact.uri).stat(artifact.uri)
+                except PenstockError:
+                    return False
+                if stored is None or stored.size != artifact.size:
+                    return False
+        return True
+
+    def result(self, run_id: str) -> Run:
+        """The run as it stands. Raises NotFoundError."""
+        session = open_session(self.store, run_id)
+        return Run(
+            id=session.run.id,
+            name=session.run.name,
+            state=session.run.state,
+            error=session.run.error,
+            outputs=read_outputs(session.run.outputs, artifact_lists(session.ledger, ROOT)),
+            tasks={
+                record.path: read_task(record, artifact_lists(session.ledger, record.path))
+                for record in session.ledger.records()
+                if record.path != ROOT
+            },
+        )
+
+    def is_driven(self, run: RunRecord) -> bool:
+        """Whether an engine that may still live has the run."""
+        return run.owner is not None and not is_dead(run.owner, self.engines)
+
+    def _take_from_the_dead(self, run: RunRecord) -> None:
+        if run.owner is not None and run.owner != self.owner.name and is_dead(run.owner, self.engines):
+            self.store.leases.take_over(run.id, self.owner.name, 30.0, former=run.owner)
+
+
+def artifact_lists(ledger: Ledger, path: str) -> frozenset[str]:
+    """Output names of the task at `path` that hold lists of artifacts: declared as lists, or collected by a loop."""
+    place = ledger.place(path)
+    declared = place.component.interface.output_artifacts
+    if place.task is not None and place.task.loop is not None and not path.endswith("]"):
+        return frozenset(declared)
+    return frozenset(name for name, output in declared.items() if output.is_list)
+
+
+def _resource_prefix(name: str) -> str:
+    """KFP names a run's Kubernetes resource after its pipeline."""
+    return re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-") or "pipeline"
