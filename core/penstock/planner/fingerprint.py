@@ -1,4 +1,4 @@
-"""What identifies a task for the cache: KFP's fingerprint, bit for bit (cacheutils/cache.go, driver/cache.go).
+"""What identifies a task for the cache: KFP's fingerprint, bit for bit (KFP: cacheutils/cache.go).
 
 It covers neither environment variables nor defaults, resources, image digests or the task's name, and input
 artifacts by their ids, not their content.
@@ -15,7 +15,7 @@ from penstock.planner.values import Json, go_json, normalize
 
 @dataclass(frozen=True, slots=True)
 class OutputArtifactSpec:
-    """A declared output artifact as KFP provisions it, without its URI. `metadata` is None if none is declared."""
+    """A declared output artifact as KFP provisions it, without URI. `metadata` is None when undeclared."""
 
     name: str
     schema_title: str = ""
@@ -70,7 +70,7 @@ def fingerprint(cache_key: Mapping[str, Json]) -> str:
 
 
 def custom_key_fingerprint(component_name: str, cache_key: str) -> str:
-    """The fingerprint of a task with a `cacheKey` in its `cachingOptions`: beside it only the component counts."""
+    """The fingerprint of a task whose caching options hold a `cacheKey`; only its component counts too."""
     return hashlib.sha256(f"{component_name}\0{cache_key}".encode()).hexdigest()
 
 
