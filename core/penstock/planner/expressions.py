@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from penstock.errors import ResolutionError
-from penstock.planner.values import Json, excerpt, normalize, parse_json, to_text
+from penstock.model.value import Json
+from penstock.planner.values import excerpt, normalize, parse_json, to_text
 
 if TYPE_CHECKING:
     import cel

@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from penstock.planner.values import Json, go_json, normalize
+from penstock.model.value import Json
+from penstock.planner.values import go_json, normalize
 
 
 @dataclass(frozen=True, slots=True)

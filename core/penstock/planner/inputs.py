@@ -111,18 +111,18 @@ def final_status(ledger: Ledger, record: TaskRun) -> Json:
 
 def _parameters(ledger: Ledger, scope: str, task: Task, component: Component) -> dict[str, Json]:
     found: dict[str, Json] = {}
-    templates: dict[str, str] = {}
+    constants: dict[str, Json] = {}
     for name, source in task.parameters.items():
-        if isinstance(source.origin, Constant) and isinstance(source.origin.value, str):
-            templates[name] = source.origin.value
+        if isinstance(source.origin, Constant):
+            constants[name] = source.origin.value
             continue
         value = _origin(ledger, scope, source)
         if value is not MISSING and value is not None and source.selector:
             value = select(source.selector, value)
         _take(found, name, value, task, component)
     fields = {**ledger.fields, "pipeline_task_name": task.name}
-    for name, template in templates.items():
-        value = resolve_constant(template, found, fields) if "{{$" in template else template
+    for name, constant in constants.items():
+        value = resolve_constant(constant, found, fields)
         if task.parameters[name].selector:
             value = select(task.parameters[name].selector, value)
         _take(found, name, value, task, component)

@@ -16,7 +16,6 @@ from penstock.model import (
     Reason,
     State,
     Task,
-    TaskKind,
     TaskRun,
     TriggerStrategy,
 )

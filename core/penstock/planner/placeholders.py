@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from penstock.errors import ResolutionError
+from penstock.model.value import Json
 from penstock.planner.templates import RUN_FIELDS, Steps, alone, struct_of, substitute
-from penstock.planner.values import Json, excerpt, go_json, to_text
+from penstock.planner.values import excerpt, go_json, to_text
 
 MAX_ESCAPES: Final = 4
 """Levels of `json_escape`; every one may double the text."""

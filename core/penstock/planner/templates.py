@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from penstock.planner.values import Json, parse_json
+from penstock.model.value import Json
+from penstock.planner.values import parse_json
 
 RUN_FIELDS: Final = frozenset(
     {

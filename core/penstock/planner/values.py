@@ -12,12 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import Final, NoReturn, TypeAlias, cast
+from typing import Final, NoReturn, cast
 
 from penstock.errors import ResolutionError
-
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-
+from penstock.model.value import Json
 MAX_DEPTH: Final = 200
 """Deeper lists and structs are refused, which keeps every walk clear of Python's recursion limit."""
 

@@ -32,8 +32,7 @@ from penstock.planner.inputs import (
     scope_parameter,
 )
 from penstock.planner.ledger import Ledger
-from penstock.planner.values import normalize
-
+from penstock.planner.values import parse_json
 
 LEGACY_SCHEMA = "2.0.0"
 """The schema of SDK 1.8, whose conditions may read `inputs.parameters['x'].string_value`."""
@@ -287,8 +286,8 @@ def _item_list(value: Json) -> list[Json] | None:
     """KFP driver: the items of a loop are a list, or the JSON text of one."""
     if isinstance(value, str):
         try:
-            value = normalize(json.loads(value))
-        except (ValueError, RecursionError, ResolutionError):
+            value = parse_json(value)
+        except ResolutionError:
             return None
     return value if isinstance(value, list) else None
 
