@@ -13,7 +13,7 @@ from penstock.model import Artifact, ArtifactType, Json
 from penstock.store.columns import dump, dump_sorted, load_object, plain
 from penstock.store.connection import Database
 from penstock.store.dialect import insert_if_absent
-from penstock.store.namespaces import DEFAULT
+from penstock.store.namespaces import DEFAULT, Namespaces
 from penstock.store.records import ArtifactRecord, ArtifactState, Direction, ExecutionState
 from penstock.store.schema import artifacts, edges, executions
 
@@ -41,7 +41,6 @@ _writer = (
 _WRITERS = _writer.where(edges.c.artifact_id.in_(sa.bindparam("wanted", expanding=True)))
 _KNOWN = sa.select(_a.id).where(_a.id.in_(sa.bindparam("wanted", expanding=True)))
 _MANY = sa.select(*_COLUMNS).where(_a.id.in_(sa.bindparam("wanted", expanding=True)))
-_INSERT = sa.insert(artifacts)
 _DELETE = sa.update(artifacts).where(_a.id == sa.bindparam("artifact"))
 _IDENTICAL = (
     sa.select(*_COLUMNS)
@@ -66,20 +65,15 @@ _IDENTICAL = (
 
 
 class Artifacts:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, namespaces: Namespaces) -> None:
         self._database = database
+        self._namespaces = namespaces
 
     def register(self, new: Sequence[Artifact], namespace: str = DEFAULT) -> None:
         """Record those that are not known by their id."""
         with self._database.write() as connection:
-            known: set[str] = set()
-            wanted = [artifact.id for artifact in new]
-            for start in range(0, len(wanted), 500):
-                known.update(connection.execute(_KNOWN, {"wanted": wanted[start : start + 500]}).scalars())
-            now = time.time()
-            rows = {one.id: _row(one, namespace, now) for one in new if one.id not in known}
-            if rows:
-                connection.execute(insert_if_absent(connection, artifacts), list(rows.values()))
+            self._namespaces.ensure(namespace)
+            insert_unknown(connection, new, namespace)
 
     def get(self, artifact_id: str) -> ArtifactRecord:
         """Raises NotFoundError."""
@@ -177,6 +171,18 @@ class Artifacts:
             changed = {"artifact": artifact_id, "state": ArtifactState.DELETED.value}
             if connection.execute(_DELETE, changed).rowcount == 0:
                 raise NotFoundError(f"artifact {artifact_id} is not recorded")
+
+
+def insert_unknown(connection: sa.Connection, new: Sequence[Artifact], namespace: str) -> None:
+    """Write those that are not known by their id, into a namespace that exists."""
+    known: set[str] = set()
+    wanted = [artifact.id for artifact in new]
+    for start in range(0, len(wanted), 500):
+        known.update(connection.execute(_KNOWN, {"wanted": wanted[start : start + 500]}).scalars())
+    now = time.time()
+    rows = {one.id: _row(one, namespace, now) for one in new if one.id not in known}
+    if rows:
+        connection.execute(insert_if_absent(connection, artifacts), list(rows.values()))
 
 
 def _row(artifact: Artifact, namespace: str, now: float) -> dict[str, Any]:

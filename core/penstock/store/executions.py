@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from penstock.errors import NotFoundError
 from penstock.model import Artifact, Values
-from penstock.store.artifacts import Artifacts
+from penstock.store.artifacts import insert_unknown
 from penstock.store.columns import dump_values, load_values
 from penstock.store.connection import Database
 from penstock.store.ids import new_id
@@ -44,9 +44,8 @@ _INSERT_EDGES = sa.insert(edges)
 
 
 class Executions:
-    def __init__(self, database: Database, artifacts: Artifacts) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._artifacts = artifacts
 
     def record(
         self,
@@ -103,7 +102,7 @@ class Executions:
                             }
                         )
             if joined:
-                self._artifacts.register(list(found.values()), namespace)
+                insert_unknown(connection, list(found.values()), namespace)
                 connection.execute(_INSERT_EDGES, joined)
         return execution_id
 

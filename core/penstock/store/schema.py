@@ -257,6 +257,8 @@ sa.Index(
 )
 
 schema_version = _table(
-    "alembic_version", sa.Column("version_num", sa.String(32), nullable=False, primary_key=True)
+    "alembic_version",
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 """Alembic's own table, under its own names, read without Alembic."""

@@ -1,0 +1,127 @@
+"""What a change costs must not depend on the size of the run, nor a search on that of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+from sqlalchemy import event
+
+from penstock.model import ArtifactType, State, Values
+from penstock.store import AttemptState, ExecutionState, RunRecord, Store
+from tests.unit.store.examples import execute, model, new_run, task
+
+
+def statements(store: Store, act: Callable[[], object]) -> list[tuple[str, object]]:
+    """What `act` sends to the database."""
+    engine = store._database.engine  # pyright: ignore[reportPrivateUsage]
+    sent: list[tuple[str, object]] = []
+
+    def note(connection: object, cursor: object, statement: str, parameters: object, *rest: object) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        act()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return sent
+
+
+def scans(store: Store, act: Callable[[], object]) -> list[str]:
+    """The steps of SQLite's plans for what `act` sends that go through a whole table."""
+    found: list[str] = []
+    sent = statements(store, act)
+    with store._database.read() as connection:  # pyright: ignore[reportPrivateUsage]
+        for statement, parameters in sent:
+            if statement.startswith("BEGIN"):
+                continue
+            given = cast("tuple[object, ...]", parameters[0] if isinstance(parameters, list) else parameters)
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+            found += [
+                step[-1]
+                for step in plan
+                if step[-1].startswith("SCAN")
+                and not step[-1].startswith(("SCAN walk", "SCAN CONSTANT", "SCAN SETUP"))
+            ]
+    return found
+
+
+@pytest.fixture
+def sqlite_only(url: str) -> None:
+    if not url.startswith("sqlite"):
+        pytest.skip("plans are read as SQLite writes them")
+
+
+@pytest.mark.usefixtures("sqlite_only")
+def test_no_change_scans_a_table(store: Store, run: RunRecord) -> None:
+    token = store.leases.claim(run.id, "me", 60)
+    made, data = model(), model()
+    execute(store, run, "load", outputs={"data": (data,)}, fingerprint="f")
+
+    def go() -> None:
+        store.runs.transition(run.id, [State.PENDING], State.RUNNING, token=token)
+        store.leases.renew(run.id, token, 60)
+        store.runs.cancel_requested(run.id)
+        list(store.cache.find("f", "pipeline/iris"))
+        with store.transaction():
+            store.tasks.record(run.id, [task()], token=token)
+            attempt = store.attempts.claim(run.id, "train", 0, 1, owner="me", token=token)
+        assert store.attempts.claim(run.id, "train", 0, 1, owner="me").adopted
+        with store.transaction():
+            store.attempts.finish(attempt.id, AttemptState.SUCCEEDED)
+            store.executions.record(
+                run.id,
+                "train",
+                0,
+                ExecutionState.COMPLETE,
+                inputs=Values(artifacts={"in": (data,)}),
+                outputs=Values(artifacts={"out": (made,)}),
+                fingerprint="g",
+                cache_scope="pipeline/iris",
+            )
+            store.tasks.record(
+                run.id, [task(state=State.SUCCEEDED), task("next", State.PENDING)], token=token
+            )
+        store.tasks.remove(run.id, ["next"], token=token)
+        store.tasks.get(run.id, "train")
+        store.tasks.children(run.id, "")
+        store.attempts.live(run.id)
+        store.attempts.list(run.id, "train")
+        store.executions.list(run.id, "train")
+        store.artifacts.find_identical(
+            ArtifactType("system.Model", "0.0.1"), "file:///m", {}, "pipeline/iris"
+        )
+        store.lineage.upstream(made.id)
+        store.lineage.downstream(data.id)
+        store.outbox.add("t", "k", {})
+        store.outbox.claim_batch()
+
+    assert scans(store, go) == []
+
+
+def test_preparing_and_publishing_take_few_statements(store: Store, run: RunRecord) -> None:
+    def prepare() -> None:
+        with store.transaction():
+            store.tasks.record(run.id, [task()])
+            store.attempts.claim(run.id, "train", 0, 1, owner="me", attempt_id="a")
+
+    def publish() -> None:
+        with store.transaction():
+            store.attempts.finish("a", AttemptState.SUCCEEDED)
+            execute(store, run, "train", {"in": (model(),)}, {"out": (model(),)})
+            store.tasks.record(run.id, [task(state=State.SUCCEEDED), task("", State.SUCCEEDED)])
+
+    assert len(statements(store, prepare)) <= 7
+    assert len(statements(store, publish)) <= 14
+
+
+def test_a_change_in_a_large_run_takes_as_many_statements_as_in_a_small_one(store: Store) -> None:
+    def change(run: RunRecord, index: int) -> Callable[[], object]:
+        return lambda: store.tasks.record(run.id, [task(f"loop[{index}]"), task("", State.RUNNING)])
+
+    small, large = new_run(store), new_run(store)
+    for run, size in ((small, 1), (large, 3000)):
+        store.tasks.record(run.id, [task(f"loop[{index}]", State.PENDING) for index in range(size)])
+    assert len(statements(store, change(small, 0))) == len(statements(store, change(large, 1500)))
