@@ -1,0 +1,282 @@
+"""Attempts as the process launcher hands them out: one whose process runs or ran, and one that is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from penstock.errors import TaskError
+from penstock.execution.attempt_folder import AttemptFolder, Launched
+from penstock.execution.endings import Ending, ending
+from penstock.execution.executor_input import Places
+from penstock.execution.failpoints import failpoint
+from penstock.execution.log_tail import LogTail
+from penstock.execution.manifest import Outcome, OutputManifest
+from penstock.execution.order import LaunchOrder
+from penstock.execution.process_tree import ProcessTree, is_alive, open_process, wait_for
+from penstock.execution.sandbox import PrivateTmp
+from penstock.execution.stage_in import Stores, needs_places, output_places, prune
+from penstock.execution.stage_out import StageOut
+from penstock.model import NOTHING, Reason, Values
+
+_TAIL_SECONDS = 0.1
+_GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndedAttempt:
+    """An attempt that left its manifest."""
+
+    manifest: OutputManifest
+
+    def wait(self, timeout: float | None = None) -> OutputManifest | None:
+        return self.manifest
+
+    def stop(self, grace: float = _GRACE_SECONDS) -> None:
+        return
+
+
+class ProcessAttempt:
+    """An attempt whose process was started, here (`process`) or by an engine that is gone.
+
+    Everything that decides how it ended is read from its directory, so that both cases are one.
+    """
+
+    def __init__(
+        self,
+        order: LaunchOrder,
+        folder: AttemptFolder,
+        stores: Stores,
+        new_id: Callable[[], str],
+        on_line: Callable[[str], None] | None = None,
+        process: subprocess.Popen[bytes] | None = None,
+        leader: int = 0,
+    ) -> None:
+        self._order = order
+        self._folder = folder
+        self._stores = stores
+        self._new_id = new_id
+        self._process = process
+        self._tree = ProcessTree(order.attempt_id, process.pid if process else leader, folder.path)
+        self._handle = self._open()
+        self._started = folder.started_at or time.time()
+        self._tail = LogTail(folder.log, on_line) if on_line else None
+        self._manifest: OutputManifest | None = None
+        self._waiting = threading.Lock()
+        self._stopping = threading.Lock()
+
+    def wait(self, timeout: float | None = None) -> OutputManifest | None:
+        until = None if timeout is None else time.monotonic() + timeout
+        if not self._waiting.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            return None
+        try:
+            if self._manifest is None:
+                if not self._await_end(until):
+                    return None
+                self._manifest = self._finish()
+            return self._manifest
+        finally:
+            self._waiting.release()
+
+    def stop(self, grace: float = _GRACE_SECONDS) -> None:
+        self._stop(Outcome.CANCELED, grace)
+
+    def _open(self) -> int | None:
+        """Watch the leader. None for one that is gone, and where the system has no such thing as a pidfd."""
+        if self._process is None and not is_alive(self._order.attempt_id, self._tree.leader):
+            return None
+        return open_process(self._tree.leader)
+
+    def _await_end(self, until: float | None) -> bool:
+        due = None
+        if self._order.timeout is not None:
+            due = time.monotonic() + self._order.timeout - (time.time() - self._started)
+        while True:
+            now = time.monotonic()
+            if due is not None and now >= due:
+                due = None
+                self._stop(Outcome.FAILED, _GRACE_SECONDS)
+            waits = [one - now for one in (until, due) if one is not None]
+            if self._tail is not None:
+                waits.append(_TAIL_SECONDS)
+            if self._ended(max(0.0, min(waits)) if waits else None):
+                return True
+            if self._tail is not None:
+                self._tail.read()
+            if until is not None and time.monotonic() >= until:
+                return False
+
+    def _ended(self, timeout: float | None) -> bool:
+        """Whether the leader ended within `timeout` seconds."""
+        if self._handle is not None:
+            return wait_for(self._handle, timeout)
+        if self._process is not None:
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                return False
+            return True
+        if not self._locked():
+            return True
+        time.sleep(min(0.05, timeout if timeout is not None else 0.05))
+        return not self._locked()
+
+    def _locked(self) -> bool:
+        """Whether an adopted attempt runs, where no process can be watched; one that wrote its exit code does not."""
+        if self._handle is None and is_linux_process_gone(self._order.attempt_id, self._tree.leader):
+            return False
+        if self._folder.exit_code is not None:
+            return False
+        handle = self._folder.try_lock()
+        if handle is None:
+            return True
+        os.close(handle)
+        return False
+
+    def _stop(self, outcome: Outcome, grace: float) -> None:
+        with self._stopping:
+            if self._manifest is not None or self._folder.exit_code is not None:
+                return
+            self._folder.mark_stopped(outcome)
+            if grace <= 0:
+                self._tree.signal(signal.SIGKILL)
+                return
+            self._tree.signal(signal.SIGTERM)
+        timer = threading.Timer(grace, self._force)
+        timer.daemon = True
+        timer.start()
+
+    def _force(self) -> None:
+        if self._manifest is None and self._folder.exit_code is None:
+            self._tree.signal(signal.SIGKILL)
+
+    def _finish(self) -> OutputManifest:
+        code = self._folder.exit_code
+        if self._process is not None:
+            status = self._process.wait()
+            if code is None and self._folder.stopped is None and status != 0:
+                # We saw it die, so nothing is lost; 125 is that the mounts of its /tmp failed.
+                code = 128 - status if status < 0 else status
+        failpoint("attempt.ended")
+        self._end_stragglers()
+        if self._tail is not None:
+            self._tail.read(last=True)
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+        with self._folder.staging():
+            found = self._folder.manifest
+            if found is not None:
+                return found
+            manifest = self._judge(code)
+            failpoint("manifest.before")
+            self._folder.write_manifest(manifest)
+        failpoint("manifest.written")
+        self._tidy(manifest)
+        return manifest
+
+    def _end_stragglers(self) -> None:
+        left = self._tree.left_behind(time.time() - self._started)
+        if not left:
+            return
+        self._tree.kill()
+        if self._folder.stopped is None:
+            names = ", ".join(sorted({one.name for one in left}))
+            count = "1 process" if len(left) == 1 else f"{len(left)} processes"
+            self._left = f"{count} ({names}) still ran when the task's own had ended, and were killed"
+            self._folder.note(self._left)
+
+    _left = ""
+
+    def _judge(self, code: int | None) -> OutputManifest:
+        launched = self._folder.launched or Launched("")
+        notes = dict(launched.notes)
+        if self._left:
+            notes["left_behind"] = self._left
+        found = ending(self._order, self._folder, code, notes.get("program", ""))
+        places = output_places(self._order, self._folder, self._stores, {})
+        values = NOTHING
+        if found.outcome is Outcome.SUCCEEDED:
+            try:
+                values = self._stage_out(launched, places, notes)
+            except TaskError as problem:
+                found = Ending(Outcome.FAILED, Reason.OUTPUT, str(problem))
+            except OSError as problem:
+                found = Ending(Outcome.FAILED, Reason.OUTPUT, f"the outputs cannot be kept: {problem}")
+        if found.outcome is not Outcome.SUCCEEDED:
+            discard(self._order, self._stores)
+        if needs_places(self._order):
+            prune(places)
+        return OutputManifest(
+            attempt_id=self._order.attempt_id,
+            outcome=found.outcome,
+            exit_code=code,
+            reason=found.reason,
+            error=found.error,
+            parameters=values.parameters,
+            artifacts=values.artifacts,
+            log=str(self._folder.log),
+            started_at=self._started,
+            ended_at=max(self._started, self._folder.ended_at or time.time()),
+            notes=notes,
+        )
+
+    def _stage_out(self, launched: Launched, places: Places, notes: dict[str, str]) -> Values:
+        tmp = PrivateTmp(Path(launched.tmp), tuple(map(Path, launched.shared))) if launched.tmp else None
+        out = StageOut(
+            self._order,
+            self._folder,
+            places,
+            self._stores,
+            host_path=tmp.host_path if tmp else lambda path: path,
+            new_id=self._new_id,
+        )
+        values = out.run()
+        notes |= out.notes
+        return values
+
+    def _tidy(self, manifest: OutputManifest) -> None:
+        launched = self._folder.launched
+        if launched is not None and launched.temporary:
+            Path(launched.temporary).unlink(missing_ok=True)
+        if manifest.outcome is Outcome.SUCCEEDED:
+            self._folder.clear_rooms()
+
+
+def is_linux_process_gone(attempt_id: str, leader: int) -> bool:
+    return os.path.isdir("/proc/self") and not is_alive(attempt_id, leader)
+
+
+def discard(order: LaunchOrder, stores: Stores) -> None:
+    """Remove what an attempt that did not succeed left among the artifacts; they are recorded nowhere."""
+    last = order.task_uri.rstrip("/").rpartition("/")[2]
+    store = stores.find(order.task_uri)
+    if store is None or last != order.attempt_id:
+        return
+    try:
+        store.delete(order.task_uri)
+    except TaskError:
+        return
+
+
+def failed(order: LaunchOrder, folder: AttemptFolder, problem: TaskError, reason: Reason) -> EndedAttempt:
+    """The attempt that could not be started; recorded, so that asking again gives the same answer."""
+    now = time.time()
+    manifest = OutputManifest(
+        order.attempt_id,
+        Outcome.FAILED,
+        reason=reason,
+        error=str(problem),
+        log=str(folder.log),
+        started_at=now,
+        ended_at=now,
+    )
+    folder.note(str(problem))
+    folder.write_manifest(manifest)
+    return EndedAttempt(replace(manifest))

@@ -1,0 +1,62 @@
+"""KFP's ExecutorInput: what a component is told of its inputs and of the places for its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.execution.order import LaunchOrder
+from penstock.model import Artifact, Json, JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where an attempt finds and leaves things on this machine.
+
+    `inputs` has, per input artifact, what takes the place of its URIs: a local absolute path, or the URI itself
+    where we cannot read it. Recent kfp takes a path for a URI as it is; for older ones see `kfp_entry`.
+    `task_root` is where `dsl.get_uri()` points; the executor output goes there because the SDK derives one from
+    the other.
+    """
+
+    task_root: Path
+    inputs: Mapping[str, tuple[str, ...]]
+    parameters: Mapping[str, Path]
+    artifacts: Mapping[str, Path]
+
+    @property
+    def executor_output(self) -> Path:
+        return self.task_root / "output_metadata.json"
+
+
+def executor_input(order: LaunchOrder, places: Places) -> JsonObject:
+    """Field names as in protojson. Empty parts are there, as SDKs before 2.1 read them without asking."""
+    return {
+        "inputs": {
+            "parameterValues": dict(order.inputs.parameters),
+            "artifacts": {
+                name: _list([one.runtime(uri) for one, uri in zip(many, places.inputs[name], strict=True)])
+                for name, many in order.inputs.artifacts.items()
+            },
+        },
+        "outputs": {
+            "parameters": {name: {"outputFile": str(path)} for name, path in places.parameters.items()},
+            "artifacts": {
+                name: _list([provisioned(order, name).runtime(str(path))])
+                for name, path in places.artifacts.items()
+            },
+            "outputFile": str(places.executor_output),
+        },
+    }
+
+
+def provisioned(order: LaunchOrder, name: str) -> Artifact:
+    """An output artifact as declared, before the component has said anything about it; it has no id yet."""
+    declared = order.component.interface.output_artifacts[name]
+    return Artifact("", name, declared.type, order.output_uris[name], dict(declared.metadata))
+
+
+def _list(artifacts: list[JsonObject]) -> JsonObject:
+    found: list[Json] = [*artifacts]
+    return {"artifacts": found}

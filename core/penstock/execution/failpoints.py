@@ -1,0 +1,63 @@
+"""Named points at which a test can have the process killed, as if the machine had gone down there.
+
+`PENSTOCK_FAILPOINT=manifest.written` kills this process with SIGKILL when it first gets there,
+`PENSTOCK_FAILPOINT=manifest.written:3` at the third time. Unset, which is read once, a failpoint costs a comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Final
+
+from penstock.errors import InvalidInputError
+
+NAMES: Final = (
+    "prepare.claimed",
+    "attempt.created",
+    "attempt.started",
+    "attempt.ended",
+    "artifact.stored",
+    "manifest.before",
+    "manifest.written",
+    "engine.attempt_ended",
+    "publish.before",
+    "publish.inside",
+    "publish.after",
+)
+"""Where they stand: an attempt is claimed and recorded; the attempt's directory exists; its process runs; its process has ended and nothing is staged out;
+one of its artifacts is stored; all are, but not the manifest; the
+manifest is there; the engine has not heard of it; it has, and nothing is recorded; all is written, but not committed;
+it is committed."""
+
+VARIABLE: Final = "PENSTOCK_FAILPOINT"
+
+
+def _armed() -> tuple[str, int] | None:
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return None
+    name, _, nth = text.partition(":")
+    if name not in NAMES or not (nth or "1").isdigit() or int(nth or 1) < 1:
+        known = ", ".join(NAMES)
+        raise InvalidInputError(
+            f"{VARIABLE} is {text!r}; it must be name or name:nth, with a name of: {known}"
+        )
+    return name, int(nth or 1)
+
+
+_ARMED = _armed()
+_lock = threading.Lock()
+_passed = 0
+
+
+def failpoint(name: str) -> None:
+    """Does not come back when this failpoint is the armed one and its turn has come."""
+    if _ARMED is None or _ARMED[0] != name:
+        return
+    global _passed
+    with _lock:
+        _passed += 1
+        if _passed == _ARMED[1]:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,80 @@
+"""Importers: an artifact that exists already is recorded, and stays where it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from penstock.artifacts import ArtifactError, path_of, scheme_of
+from penstock.artifacts.content import describe, examine
+from penstock.artifacts.error import explained
+from penstock.artifacts.web import SCHEMES as WEB
+from penstock.errors import TaskError
+from penstock.execution.attempt import EndedAttempt
+from penstock.execution.attempt_folder import AttemptFolder
+from penstock.execution.failpoints import failpoint
+from penstock.execution.manifest import Outcome, OutputManifest
+from penstock.execution.order import LaunchOrder
+from penstock.model import Artifact, ImporterExecutor
+from penstock.planner.placeholders import resolve_constant
+from penstock.planner.values import to_text
+
+
+def run_importer(
+    order: LaunchOrder, executor: ImporterExecutor, folder: AttemptFolder, new_id: Callable[[], str]
+) -> EndedAttempt:
+    """KFP copies nothing either; beyond it, local content is looked for, and its size and sha256 are recorded.
+
+    What is on the web is fetched by the task that reads it, and what nothing here can read is recorded by its URI
+    alone. Raises TaskError for a URI that cannot be one, or a local one where there is nothing.
+    """
+    started = time.time()
+    artifact, notes = _imported(order, executor)
+    output = next(iter(order.component.interface.output_artifacts), "artifact")
+    manifest = OutputManifest(
+        order.attempt_id,
+        Outcome.SUCCEEDED,
+        exit_code=0,
+        artifacts={output: (replace(artifact, id=new_id(), name=output),)},
+        log=str(folder.log),
+        started_at=started,
+        ended_at=time.time(),
+        notes=notes,
+    )
+    folder.note(f"imported {artifact.uri}")
+    failpoint("manifest.before")
+    folder.write_manifest(manifest)
+    failpoint("manifest.written")
+    folder.clear_rooms()
+    return EndedAttempt(manifest)
+
+
+def _imported(order: LaunchOrder, executor: ImporterExecutor) -> tuple[Artifact, dict[str, str]]:
+    parameters = order.inputs.parameters
+    fields = {**order.run.placeholders(), "pipeline_task_name": order.task_name}
+    if executor.uri_parameter is not None:
+        if executor.uri_parameter not in parameters:
+            raise TaskError(
+                f"importer '{order.task_name}' was given no URI: input '{executor.uri_parameter}' is missing"
+            )
+        uri = to_text(parameters[executor.uri_parameter])
+    else:
+        uri = to_text(resolve_constant(executor.uri, parameters, fields))
+    metadata = resolve_constant(dict(executor.metadata), parameters, fields)
+    assert isinstance(metadata, dict)
+    artifact = Artifact("", "", executor.type, uri, metadata)
+    scheme = scheme_of(uri)
+    if scheme in WEB:
+        return artifact, {}
+    if scheme != "file":
+        return artifact, {"not_read": f"{uri} is recorded by its URI; its content was not looked at"}
+    try:
+        path = path_of(uri)
+        if not path.exists():
+            raise ArtifactError(f"there is nothing at {str(path)!r}")
+        with explained(f"read {str(path)!r}"):
+            stored = describe(examine(path), uri)
+    except ArtifactError as problem:
+        raise TaskError(f"importer '{order.task_name}' cannot import {uri!r}: {problem}") from problem
+    return replace(artifact, size=stored.size, sha256=stored.sha256), {}

@@ -1,0 +1,60 @@
+"""The lines of a log while it is being written."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+from pathlib import Path
+
+_CHUNK = 1 << 16
+_LONGEST = 1 << 16
+
+
+class LogTail:
+    """Hands each line, without its end, to `on_line`. What is not UTF-8 is replaced; overlong lines come in pieces."""
+
+    def __init__(self, path: Path, on_line: Callable[[str], None]) -> None:
+        self._path = path
+        self._on_line = on_line
+        self._offset = 0
+        self._rest = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def read(self, *, last: bool = False) -> None:
+        """What has been written since; the last time also a line without an end."""
+        try:
+            with self._path.open("rb", buffering=0) as log:
+                log.seek(self._offset)
+                while chunk := log.read(_CHUNK):
+                    self._offset += len(chunk)
+                    self._take(self._decoder.decode(chunk))
+        except FileNotFoundError:
+            return
+        finally:
+            if last and self._rest:
+                self._on_line(self._rest)
+                self._rest = ""
+
+    def _take(self, text: str) -> None:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._on_line(line.removesuffix("\r"))
+        while len(self._rest) > _LONGEST:
+            self._on_line(self._rest[:_LONGEST])
+            self._rest = self._rest[_LONGEST:]
+
+
+def last_line(path: Path, limit: int = 200) -> str:
+    """The last line of a log that is not blank, cut to `limit` characters; "" without one."""
+    try:
+        with path.open("rb") as log:
+            log.seek(0, 2)
+            log.seek(max(0, log.tell() - 8192))
+            lines = log.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        if line.strip():
+            text = line.strip()
+            return text if len(text) <= limit else text[: limit - 1] + "…"
+    return ""

@@ -1,0 +1,228 @@
+"""The process launcher: an attempt is a process of this machine, in a directory of its own.
+
+It outlives the engine that started it. Whoever starts the same attempt again finds it by the lock that its
+processes hold, and by what they left when they ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from penstock.artifacts import ArtifactStore
+from penstock.errors import NotFoundError, PenstockError, TaskError
+from penstock.execution.attempt import EndedAttempt, ProcessAttempt, discard, failed
+from penstock.execution.attempt_folder import AttemptFolder, Launched, order_digest
+from penstock.execution.environments import Environments
+from penstock.execution.failpoints import failpoint
+from penstock.execution.images import ImageRefusedError
+from penstock.execution.importer import run_importer
+from penstock.execution.launcher import Attempt
+from penstock.execution.log_tail import LogTail
+from penstock.execution.order import LaunchOrder
+from penstock.execution.process_tree import is_alive
+from penstock.execution.program import Program, Programs, RefusedError
+from penstock.execution.sandbox import PrivateTmp, means, private_tmp, spawn
+from penstock.execution.stage_in import StagedIn, Stores, stage_in
+from penstock.model import ContainerExecutor, Executor, ImporterExecutor, Reason
+from penstock.store import new_id
+
+# Written by the leader itself, so that they are there also when the engine dies right after starting it. Signals
+# that are caught, unlike ignored ones, are the default again in the command; and the shell lives to see its end.
+_WRAPPER: Final = """\
+echo $$ >"$1/pid" || exit 125
+trap : HUP INT TERM
+cd "$1/work" || exit 125
+folder=$1
+shift
+"$@"
+code=$?
+echo $code >"$folder/exit"
+exit $code
+"""
+
+_POLL_SECONDS = 0.02
+_LONGEST_TMP = 60
+"""Characters of a TMPDIR that leave room for the sockets that programs make below it (108 in all)."""
+
+
+class ProcessLauncher:
+    """`home` holds the attempts. `pass_env` names variables of the caller that tasks get too."""
+
+    name = "process"
+
+    def __init__(
+        self,
+        home: Path,
+        store: ArtifactStore,
+        environments: Environments,
+        *,
+        strict_images: bool = False,
+        private_tmp: bool = True,
+        pass_env: Sequence[str] = (),
+    ) -> None:
+        self._home = Path(os.path.abspath(home))
+        self._stores = Stores(store)
+        self._programs = Programs(environments, strict_images, tuple(pass_env))
+        self._private_tmp = private_tmp
+
+    def isolation(self, executor: Executor) -> str:
+        return (
+            "process:host" if isinstance(executor, ImporterExecutor) else self._programs.isolation(executor)
+        )
+
+    def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
+        """What is wrong with the task itself becomes a FAILED manifest. Raises PenstockError when the home cannot be used."""
+        folder = AttemptFolder.of(self._home, order.run.run_id, order.attempt_id)
+        folder.create()
+        failpoint("attempt.created")
+        while True:
+            if (manifest := folder.manifest) is not None:
+                return EndedAttempt(manifest)
+            if (lock := folder.try_lock()) is not None:
+                break
+            leader = folder.leader
+            if leader is not None:
+                return self._adopt(order, folder, leader, on_line)
+            time.sleep(_POLL_SECONDS)  # another engine is just starting it
+        try:
+            if (manifest := folder.manifest) is not None:
+                return EndedAttempt(manifest)
+            if (leader := folder.leader) is not None:
+                return self._adopt(order, folder, leader, on_line)
+            return self._start(order, folder, lock, on_line)
+        finally:
+            os.close(lock)
+
+    def log(self, run_id: str, attempt_id: str, follow: bool = False) -> Iterator[str]:
+        folder = AttemptFolder.of(self._home, run_id, attempt_id)
+        if not folder.path.is_dir():
+            raise NotFoundError(
+                f"attempt {attempt_id} of run {run_id} has no directory below {str(self._home)!r}"
+            )
+        lines: list[str] = []
+        tail = LogTail(folder.log, lines.append)
+        while True:
+            over = not follow or folder.manifest is not None or not self._runs(folder, attempt_id)
+            tail.read(last=over)
+            yield from lines
+            lines.clear()
+            if over:
+                return
+            time.sleep(0.1)
+
+    def _runs(self, folder: AttemptFolder, attempt_id: str) -> bool:
+        leader = folder.leader
+        if leader is not None and folder.exit_code is None and is_alive(attempt_id, leader):
+            return True
+        lock = folder.try_lock() if leader is None else os.open(os.devnull, os.O_RDONLY)
+        if lock is not None:
+            os.close(lock)
+        return lock is None
+
+    def _adopt(
+        self, order: LaunchOrder, folder: AttemptFolder, leader: int, on_line: Callable[[str], None] | None
+    ) -> Attempt:
+        launched = folder.launched
+        if launched is not None and launched.order != order_digest(order):
+            raise PenstockError(
+                f"attempt {order.attempt_id} was started for another task or with other inputs; its directory is "
+                f"{str(folder.path)!r}"
+            )
+        return ProcessAttempt(order, folder, self._stores, new_id, on_line, leader=leader)
+
+    def _start(
+        self, order: LaunchOrder, folder: AttemptFolder, lock: int, on_line: Callable[[str], None] | None
+    ) -> Attempt:
+        executor = order.executor
+        try:
+            folder.make_rooms()
+            if isinstance(executor, ImporterExecutor):
+                return run_importer(order, executor, folder, new_id)
+            return self._launch(order, executor, folder, lock, on_line)
+        except (RefusedError, ImageRefusedError) as problem:
+            return failed(order, folder, problem, Reason.REFUSED)
+        except TaskError as problem:
+            discard(order, self._stores)
+            return failed(order, folder, problem, Reason.INPUT)
+        except OSError as problem:
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                text = f"the disk that holds {str(folder.path)!r} is full; free some space and run the task again"
+            else:
+                text = f"task '{order.task_name}' cannot be started: {problem}"
+            return failed(order, folder, TaskError(text), Reason.INPUT)
+
+    def _launch(
+        self,
+        order: LaunchOrder,
+        executor: ContainerExecutor,
+        folder: AttemptFolder,
+        lock: int,
+        on_line: Callable[[str], None] | None,
+    ) -> Attempt:
+        staged = stage_in(order, folder, self._stores)
+        private = self._private_tmp and means() is not None
+        temporary = Path("/tmp") if private else _temporary(order, folder)
+        program = self._programs.prepare(order, executor, staged.places, folder, temporary, on_line)
+        try:
+            tmp, why = None, ""
+            if private:
+                needed = (self._home, *staged.paths, *program.paths)
+                tmp, why = private_tmp(folder.tmp, needed, order.inputs.parameters)
+            if tmp is not None:
+                tmp.prepare()
+            elif private and program.variables["TMPDIR"] == "/tmp":
+                temporary = _temporary(order, folder)
+                program.variables["TMPDIR"] = str(temporary)
+            notes = {**staged.notes, **program.notes, **({"tmp": why} if why else {})}
+            link = str(temporary) if temporary.is_symlink() else ""
+            shared = tuple(map(str, tmp.shared)) if tmp else ()
+            folder.write_launched(
+                Launched(order_digest(order), notes, str(folder.tmp) if tmp else "", shared, link)
+            )
+            return self._spawn(order, folder, lock, program, tmp, staged, on_line)
+        finally:
+            if program.hold is not None:
+                program.hold.release()
+
+    def _spawn(
+        self,
+        order: LaunchOrder,
+        folder: AttemptFolder,
+        lock: int,
+        program: Program,
+        tmp: PrivateTmp | None,
+        staged: StagedIn,
+        on_line: Callable[[str], None] | None,
+    ) -> Attempt:
+        log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            process = spawn(
+                ["/bin/sh", "-c", _WRAPPER, "penstock", str(folder.path), *program.words],
+                tmp.mounts() if tmp else (),
+                means() if tmp else None,
+                env=program.variables,
+                output=log,
+                inherit=[lock, *([program.hold.fileno()] if program.hold else [])],
+            )
+        finally:
+            os.close(log)
+        failpoint("attempt.started")
+        return ProcessAttempt(order, folder, self._stores, new_id, on_line, process)
+
+
+def _temporary(order: LaunchOrder, folder: AttemptFolder) -> Path:
+    """A TMPDIR in the shared /tmp case: the attempt's own, by a short name."""
+    if len(str(folder.tmp)) <= _LONGEST_TMP:
+        return folder.tmp
+    link = Path("/tmp") / f"penstock-{order.attempt_id}"
+    try:
+        if not link.is_symlink():
+            link.symlink_to(folder.tmp)
+    except OSError:
+        return folder.tmp
+    return link if os.readlink(link) == str(folder.tmp) else folder.tmp

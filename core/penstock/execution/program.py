@@ -1,0 +1,246 @@
+"""What a container executor becomes on this machine: an environment for it, its words, its variables."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.errors import TaskError
+from penstock.execution.arguments import ENTRY, LIMIT, by_file, check, size, through_entry
+from penstock.execution.attempt_folder import AttemptFolder
+from penstock.execution.bootstrap import PipInstall, executor_module, parse_bootstrap
+from penstock.execution.environment import Environment, EnvironmentRequest, Hold
+from penstock.execution.environments import Environments
+from penstock.execution.executor_input import Places, executor_input
+from penstock.execution.images import ImageRefusedError, PythonRequest, choose_python, wanted_python
+from penstock.execution.order import LaunchOrder
+from penstock.execution.private_venv import private_venv
+from penstock.execution.pythons import running_python
+from penstock.execution.task_environment import host_path, task_environment
+from penstock.model import ContainerExecutor, JsonObject
+from penstock.planner.placeholders import resolve_arguments, resolve_text
+
+_OTHER_SHELLS = (
+    "alpine",
+    "busybox",
+    "ubi",
+    "redhat",
+    "fedora",
+    "centos",
+    "rockylinux",
+    "almalinux",
+    "amazonlinux",
+)
+_PATHS_AS_URIS = (2, 5)
+"""The first kfp whose artifacts have a path when their URI is one."""
+
+_KFP = PipInstall(("kfp>=2.1",))
+
+
+class RefusedError(TaskError):
+    """This launcher does not run the executor; the sentence says which would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """`paths` must stay reachable for it. `hold` keeps its environment; its descriptor goes to the process."""
+
+    words: list[str]
+    variables: dict[str, str]
+    notes: dict[str, str]
+    paths: tuple[Path, ...] = ()
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    environments: Environments
+    strict_images: bool = False
+    pass_env: tuple[str, ...] = ()
+
+    def isolation(self, executor: ContainerExecutor) -> str:
+        """`process:cpython-3.11.7` or `process:host`. Raises RefusedError or ImageRefusedError."""
+        request = self.request(executor)
+        self._refuse(executor, request)
+        if request is None:
+            return "process:host"
+        python = request.python.python
+        return f"process:{python.implementation}-{python.version}"
+
+    def request(self, executor: ContainerExecutor) -> EnvironmentRequest | None:
+        """The Python environment that stands in for the image; None for an image that is not about Python."""
+        bootstrap = parse_bootstrap(executor.command)
+        wanted = wanted_python(executor.image)
+        installs = bootstrap.installs if bootstrap else ()
+        module = executor_module(executor.command)
+        if bootstrap is None and module is None and wanted is None:
+            return None
+        if module == "kfp.dsl.executor_main" and not installs:
+            # Compiled without installing kfp: its image has it.
+            installs = (_KFP,)
+        if wanted is None:
+            if self.strict_images:
+                raise ImageRefusedError(
+                    f"which Python is in the image {executor.image!r} cannot be told from its name; "
+                    "run without --strict-images, or on a launcher that runs images (kubernetes)"
+                )
+            wanted = PythonRequest(executor.image, running_python().release[:2])
+        pythons = self.environments.available_pythons()
+        return EnvironmentRequest(choose_python(wanted, pythons, strict=self.strict_images), installs)
+
+    def prepare(
+        self,
+        order: LaunchOrder,
+        executor: ContainerExecutor,
+        places: Places,
+        folder: AttemptFolder,
+        temporary: Path,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Program:
+        """Resolve everything, build the environment if need be. Raises TaskError; OSError where nothing can be written."""
+        request = self.request(executor)
+        self._refuse(executor, request)
+        given = executor_input(order, places)
+        words = _words(order, executor, given)
+        declared = _declared(order, executor, given)
+        notes: dict[str, str] = {}
+        shared, hold = None, None
+        if request is not None:
+            shared = self.environments.ensure(request, on_progress)
+            hold = shared.hold()
+            notes |= _environment_notes(shared)
+        try:
+            shell = _shell(executor.image, folder)
+            if shell is not None:
+                notes["shell"] = "bash, as the image's sh is not this machine's"
+            variables = task_environment(
+                order,
+                declared,
+                home=folder.work,
+                temporary=temporary,
+                environment=private_venv(shared, folder.path / "venv") if shared else None,
+                programs=[one for one in (shell, shared.bin if shared else None) if one],
+                pass_on=self.pass_env,
+            )
+            words = _fitting(words, order, executor, shared, folder)
+            check(words, variables, order.inputs.parameters, order.task_name)
+            if shutil.which(words[0], path=variables["PATH"]) is None:
+                raise _not_here(words[0], executor.image)
+        except BaseException:
+            if hold is not None:
+                hold.release()
+            raise
+        notes["program"] = words[0]
+        paths = [ENTRY, folder.path]
+        if shared is not None:
+            paths += [shared.path, Path(os.path.realpath(shared.python))]
+        return Program(words, variables, notes, tuple(paths), hold)
+
+    def _refuse(self, executor: ContainerExecutor, request: EnvironmentRequest | None) -> None:
+        if not executor.command and not executor.args:
+            raise RefusedError(
+                f"the container of image {executor.image!r} has neither command nor arguments, and what its image "
+                "starts by itself is not known here; give it a command, or run it on a launcher that runs images "
+                "(kubernetes)"
+            )
+        if request is not None:
+            return
+        first = (*executor.command, *executor.args)[0]
+        if first.startswith("{") or "{{$" in first:
+            return
+        if shutil.which(first, path=host_path()) is None:
+            raise _not_here(first, executor.image)
+
+
+def _words(order: LaunchOrder, executor: ContainerExecutor, given: JsonObject) -> list[str]:
+    bootstrap = parse_bootstrap(executor.command)
+    command = bootstrap.command if bootstrap else executor.command
+    fields = _fields(order)
+    defaults = {
+        name: one.default
+        for name, one in order.component.interface.input_parameters.items()
+        if one.has_default
+    }
+    words = resolve_arguments([*command, *executor.args], given, fields, defaults=defaults)
+    if not words or not words[0]:
+        raise RefusedError(
+            f"the command of task '{order.task_name}' is empty once its placeholders are resolved"
+        )
+    return words
+
+
+def _declared(order: LaunchOrder, executor: ContainerExecutor, given: JsonObject) -> dict[str, str]:
+    fields = _fields(order)
+    return {one.name: resolve_text(one.value, given, fields) for one in executor.env}
+
+
+def _fields(order: LaunchOrder) -> dict[str, str]:
+    return {
+        **order.run.placeholders(),
+        "pipeline_task_name": order.task_name,
+        "pipeline_task_uuid": order.attempt_id,
+    }
+
+
+def _fitting(
+    words: list[str],
+    order: LaunchOrder,
+    executor: ContainerExecutor,
+    shared: Environment | None,
+    folder: AttemptFolder,
+) -> list[str]:
+    """The words of a Python component, changed only where its kfp or the system's limit needs it."""
+    module = executor_module(executor.command)
+    if module is None or shared is None:
+        return words
+    too_long = any(size(word) > LIMIT for word in words)
+    if not too_long and not _is_old_kfp(shared.path):
+        return words
+    words = through_entry(words, module)
+    return by_file(words, order.attempt_id, folder.path / "arguments") if too_long else words
+
+
+@functools.cache
+def _is_old_kfp(home: Path) -> bool:
+    for found in home.glob("lib/python*/site-packages/kfp-*.dist-info"):
+        if version := re.match(r"kfp-(\d+)\.(\d+)", found.name):
+            return (int(version[1]), int(version[2])) < _PATHS_AS_URIS
+    return False
+
+
+def _shell(image: str, folder: AttemptFolder) -> Path | None:
+    """A folder whose `sh` is bash, for an image whose own `sh` knows `[[` as BusyBox's and bash do but dash does not."""
+    bash = _bash()
+    if bash is None or not any(name in image.lower() for name in _OTHER_SHELLS):
+        return None
+    shell = folder.path / "shell"
+    shell.mkdir(exist_ok=True)
+    if not (shell / "sh").is_symlink():
+        (shell / "sh").symlink_to(bash)
+    return shell
+
+
+@functools.cache
+def _bash() -> str | None:
+    return shutil.which("bash") if os.path.basename(os.path.realpath("/bin/sh")) == "dash" else None
+
+
+def _environment_notes(environment: Environment) -> dict[str, str]:
+    notes = {"python": environment.python_version, "environment": environment.key}
+    if environment.substituted:
+        notes["substituted"] = environment.substituted
+    if environment.notes:
+        notes["installed"] = "; ".join(environment.notes)
+    return notes
+
+
+def _not_here(program: str, image: str) -> RefusedError:
+    return RefusedError(
+        f"the container of image {image!r} runs {program!r}, which is not on this machine; install it, or run the task "
+        "on a launcher that runs images (kubernetes)"
+    )
