@@ -1,7 +1,8 @@
 """Named points at which a test can have the process killed, as if the machine had gone down there.
 
-`PENSTOCK_FAILPOINT=manifest.written` kills this process with SIGKILL when it first gets there,
-`PENSTOCK_FAILPOINT=manifest.written:3` at the third time. Unset, which is read once, a failpoint costs a comparison.
+`PENSTOCK_FAILPOINT=manifest.written` kills this process with SIGKILL when it first gets there, and
+`PENSTOCK_FAILPOINT=manifest.written:3` at the third time. Unset, which is read once, a failpoint costs a
+comparison.
 """
 
 from __future__ import annotations
@@ -26,10 +27,9 @@ NAMES: Final = (
     "publish.inside",
     "publish.after",
 )
-"""Where they stand: an attempt is claimed and recorded; the attempt's directory exists; its process runs; its process has ended and nothing is staged out;
-one of its artifacts is stored; all are, but not the manifest; the
-manifest is there; the engine has not heard of it; it has, and nothing is recorded; all is written, but not committed;
-it is committed."""
+"""In the order of a task's life. An attempt is claimed in the store; its directory exists; its process runs; its
+process has ended and nothing is staged out; one of its artifacts is stored; all are, but there is no manifest;
+the manifest is there; the engine has it; publishing begins; is inside its transaction; is over."""
 
 VARIABLE: Final = "PENSTOCK_FAILPOINT"
 

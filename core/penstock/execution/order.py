@@ -23,6 +23,17 @@ class RunFields:
     create_time: str
     schedule_time: str
 
+    def placeholders(self) -> dict[str, str]:
+        """The values by the name between `{{$.` and `}}`."""
+        return {
+            "pipeline_job_name": self.name,
+            "pipeline_job_resource_name": self.resource_name,
+            "pipeline_job_uuid": self.run_id,
+            "pipeline_job_create_time_utc": self.create_time,
+            "pipeline_job_schedule_time_utc": self.schedule_time,
+            "pipeline_root": self.pipeline_root,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrder:
