@@ -182,7 +182,8 @@ def insert_unknown(connection: sa.Connection, new: Sequence[Artifact], namespace
     now = time.time()
     rows = {one.id: _row(one, namespace, now) for one in new if one.id not in known}
     if rows:
-        connection.execute(insert_if_absent(connection, artifacts), list(rows.values()))
+        in_one_order = [rows[artifact_id] for artifact_id in sorted(rows)]
+        connection.execute(insert_if_absent(connection, artifacts), in_one_order)
 
 
 def _row(artifact: Artifact, namespace: str, now: float) -> dict[str, Any]:

@@ -93,8 +93,7 @@ class Attempts:
             "notes": "{}",
         }
         with self._database.write() as connection:
-            if token is not None:
-                heads.lock(connection, run_id, token)
+            heads.lock(connection, run_id, token)
             if connection.execute(insert_if_absent(connection, attempts), row).rowcount == 1:
                 return _attempt([row[name] for name in _NAMES])
             live = connection.execute(_LIVE_OF_TASK, {"run": run_id, "at": path}).one_or_none()
@@ -123,7 +122,7 @@ class Attempts:
         started_at: float | None = None,
         ended_at: float | None = None,
     ) -> bool:
-        """End a live attempt. False, and nothing changed, when it has ended before."""
+        """End a live attempt. False, and nothing changed, when it has ended before. Raises NotFoundError."""
         if state is AttemptState.RUNNING:
             raise IllegalTransitionError(f"attempt {attempt_id} cannot be finished as RUNNING")
         changed: dict[str, Any] = {
@@ -138,10 +137,8 @@ class Attempts:
         if started_at is not None:
             changed["started_at"] = started_at
         with self._database.write() as connection:
-            if connection.execute(_FINISH, changed).rowcount == 1:
-                return True
-            self.get(attempt_id)
-            return False
+            heads.lock_by_attempt(connection, attempt_id)
+            return connection.execute(_FINISH, changed).rowcount == 1
 
     def get(self, attempt_id: str) -> AttemptRecord:
         """Raises NotFoundError."""

@@ -49,4 +49,4 @@ def _insert_if_absent(dialect: str, table: sa.Table) -> Insert:
         from sqlalchemy.dialects import postgresql
 
         found = postgresql.insert(table).on_conflict_do_nothing()
-    return found
+    return found.execution_options(preserve_rowcount=True)

@@ -1,4 +1,8 @@
-"""A run's head: the small row that whoever changes the run's tasks locks first."""
+"""A run's head: the small row that whoever changes the run, its tasks or its attempts locks first.
+
+So the writers of a run queue: each sees what the one before it wrote, and they never wait for each other
+in a circle.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,19 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from penstock.errors import LeaseError, NotFoundError
-from penstock.store.schema import run_heads
+from penstock.store.schema import attempts, run_heads
 
 _h = run_heads.c
 _SELECT = (
     sa.select(_h.revision, _h.generation, _h.token, _h.owner)
     .where(_h.run_id == sa.bindparam("run"))
     .with_for_update()
+)
+_SELECT_BY_ATTEMPT = (
+    sa.select(_h.run_id)
+    .join(attempts, attempts.c.run_id == _h.run_id)
+    .where(attempts.c.id == sa.bindparam("attempt"))
+    .with_for_update(of=run_heads)
 )
 _ADVANCE = sa.update(run_heads).where(_h.run_id == sa.bindparam("run"))
 
@@ -37,6 +47,12 @@ def lock(connection: sa.Connection, run_id: str, token: int | None) -> Head:
         by = f"taken over by {owner}" if owner else "handed back or taken over meanwhile"
         raise LeaseError(f"run {run_id} was {by}; this engine must stop driving it")
     return Head(revision, generation)
+
+
+def lock_by_attempt(connection: sa.Connection, attempt_id: str) -> None:
+    """Lock the run of the attempt until the transaction ends. Raises NotFoundError without attempt."""
+    if connection.execute(_SELECT_BY_ATTEMPT, {"attempt": attempt_id}).one_or_none() is None:
+        raise NotFoundError(f"attempt {attempt_id} is not recorded")
 
 
 def move(connection: sa.Connection, run_id: str, revision: int, generation: int) -> None:

@@ -56,7 +56,7 @@ _SELECT = sa.select(*_COLUMNS).select_from(
     .outerjoin(experiments, experiments.c.id == _r.experiment_id)
 )
 _ONE = _SELECT.where(_r.id == sa.bindparam("run"))
-_STATE = sa.select(_r.state, _r.started_at).where(_r.id == sa.bindparam("run")).with_for_update()
+_STATE = sa.select(_r.state, _r.started_at).where(_r.id == sa.bindparam("run"))
 _SET = sa.update(runs).where(_r.id == sa.bindparam("run"))
 _CANCELING = sa.select(_r.cancel_requested_at).where(_r.id == sa.bindparam("run"))
 
@@ -200,8 +200,7 @@ class Runs:
         """
         now = time.time()
         with self._database.write() as connection:
-            if token is not None:
-                heads.lock(connection, run_id, token)
+            heads.lock(connection, run_id, token)
             former, started = self._state(connection, run_id)
             if former not in expected:
                 wanted = " or ".join(sorted(expected))
@@ -247,6 +246,7 @@ class Runs:
     def request_cancel(self, run_id: str) -> bool:
         """Ask whoever drives the run to cancel it. False when it has ended. Raises NotFoundError."""
         with self._database.write() as connection:
+            heads.lock(connection, run_id, None)
             state, _ = self._state(connection, run_id)
             if state.ended:
                 return False
@@ -261,15 +261,13 @@ class Runs:
     def store_away(self, run_id: str, storage_state: StorageState) -> None:
         """Archive a run, or take it out of the archive. Raises NotFoundError."""
         with self._database.write() as connection:
-            self._state(connection, run_id)
+            heads.lock(connection, run_id, None)
             connection.execute(_SET, {"run": run_id, "storage_state": storage_state.value})
 
     @staticmethod
     def _state(connection: sa.Connection, run_id: str) -> tuple[State, float | None]:
-        row = connection.execute(_STATE, {"run": run_id}).one_or_none()
-        if row is None:
-            raise NotFoundError(f"run {run_id} is not recorded")
-        return State(row[0]), row[1]
+        state, started_at = connection.execute(_STATE, {"run": run_id}).one()
+        return State(state), started_at
 
 
 def _run(row: Sequence[Any]) -> RunRecord:

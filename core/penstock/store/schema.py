@@ -118,7 +118,7 @@ run_heads = _table(
 """What is written with every change of a run, kept apart so that large arguments are not written again.
 
 `revision` counts the changes of the run's tasks, `generation` its reopenings; `owner`, `expires_at` and
-`token` are the engine's lease. Whoever changes tasks of a run locks this row first.
+`token` are the engine's lease. `heads` says who locks it when.
 """
 
 tasks = _table(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import InvalidInputError, PenstockError, StoreError
-from penstock.store import Store, sqlite
+from penstock.store import RunRecord, Store, sqlite
 from penstock.store.connection import connect
 from tests.unit.store.examples import new_run
 
@@ -178,14 +178,17 @@ def test_every_commit_is_on_the_disk_and_readers_never_wait(tmp_path: Path) -> N
 
 
 def test_a_full_disk_is_one_sentence_and_nothing_is_half_recorded(tmp_path: Path) -> None:
+    def fill(store: Store, run: RunRecord) -> None:
+        with store.transaction(), store._database.read() as connection:  # pyright: ignore[reportPrivateUsage]
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
+            store.runs.request_cancel(run.id)
+            new_run(store, arguments={"x": "y" * 100_000})
+
     with Store.open(f"sqlite:///{tmp_path}/penstock.db") as store:
         run = new_run(store)
         with pytest.raises(StoreError, match=r"the disk of the database '.*' is full; make room and resume"):
-            with store.transaction(), store._database.read() as connection:  # pyright: ignore[reportPrivateUsage]
-                pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-                connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
-                store.runs.request_cancel(run.id)
-                new_run(store, arguments={"x": "y" * 100_000})
+            fill(store, run)
     with Store.open(f"sqlite:///{tmp_path}/penstock.db") as store:
         assert [found.id for found in store.runs.list()] == [run.id]
         assert not store.runs.cancel_requested(run.id)
