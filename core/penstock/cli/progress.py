@@ -46,7 +46,7 @@ def describe(record: TaskRun) -> str:
         Reason.UPSTREAM_SKIPPED: "upstream skipped",
         Reason.FAIL_FAST: "fail fast",
     }
-    if record.state is State.SKIPPED and record.reason in words:
+    if record.state is State.SKIPPED and record.reason is not None and record.reason in words:
         return f"SKIPPED ({words[record.reason]})"
     return record.state.value
 
@@ -87,8 +87,7 @@ class PlainLines:
     def line(self, path: str, text: str) -> None:
         self._say(f"[{path}] {text}")
 
-    def end(self, run: Run) -> None:
-        self._say(f"run {run.id} {run.state.value}" + (f": {run.error}" if run.error else ""))
+    def end(self, run: Run) -> None: ...
 
     def _say(self, text: str) -> None:
         with self._lock:

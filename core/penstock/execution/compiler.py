@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from penstock.errors import InvalidInputError
 from penstock.execution.bootstrap import PipInstall
-from penstock.execution.environments import EnvironmentRequest, Environments
+from penstock.execution.environment import EnvironmentRequest
+from penstock.execution.environments import Environments
+from penstock.execution.images import PythonRequest, choose_python
 
 _SCRIPT = """
 import importlib.util, os, sys
@@ -51,7 +54,7 @@ def compile_pipeline(source: Path, function: str, kfp: str, environments: Enviro
     """
     if not source.is_file():
         raise InvalidInputError(f"{source} does not exist or is not a file")
-    environment = environments.ensure(compile_request(kfp))
+    environment = environments.ensure(compile_request(kfp, environments))
     done = subprocess.run(
         [str(environment.python), "-c", _SCRIPT, str(source.absolute()), function, str(target)],
         env=environment.variables(os.environ),
@@ -65,8 +68,11 @@ def compile_pipeline(source: Path, function: str, kfp: str, environments: Enviro
         raise InvalidInputError(f"{source} cannot be compiled with {kfp}: {_last_line(done.stderr)}")
 
 
-def compile_request(kfp: str) -> EnvironmentRequest:
-    return EnvironmentRequest(image=None, installs=(PipInstall((kfp, "setuptools<81"), ()),))
+def compile_request(kfp: str, environments: Environments) -> EnvironmentRequest:
+    """The kfp SDK on the Python that runs penstock, so that the author's syntax is understood."""
+    wanted = PythonRequest("the compiler", sys.version_info[:2])
+    python = choose_python(wanted, environments.available_pythons())
+    return EnvironmentRequest(python, (PipInstall((kfp, "setuptools<81")),))
 
 
 def _last_line(text: str) -> str:

@@ -14,7 +14,7 @@ from penstock.execution.failpoints import failpoint
 from penstock.execution.launcher import Launcher
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.execution.session import Session, open_session
+from penstock.execution.session import Session, open_session, root_values
 from penstock.model import ROOT, ImporterExecutor, Reason, State, TaskKind, TaskRun, Values
 from penstock.planner.following import following, resume
 from penstock.planner.settle import CONTAINERS, may_retry, settle
@@ -93,9 +93,8 @@ class LocalControl:
         session = self.session(run_id)
         ledger = session.ledger
         if ledger.get(ROOT) is None:
-            root = TaskRun(
-                ROOT, TaskKind.ROOT, State.RUNNING, inputs=Values(ledger.arguments), started_at=self._clock()
-            )
+            inputs = root_values(session.pipeline, run_id, session.run.arguments)
+            root = TaskRun(ROOT, TaskKind.ROOT, State.RUNNING, inputs=inputs, started_at=self._clock())
             return self._record(session, root)
         if session.run.state is State.PENDING:
             self._store.runs.transition(run_id, (State.PENDING,), State.RUNNING, token=self.token)
@@ -126,7 +125,7 @@ class LocalControl:
         record = session.ledger.get(path)
         if record is None or record.state.ended or record.kind in CONTAINERS:
             return Step()
-        failpoint("publish:before")
+        failpoint("publish.before")
         with self._transaction(session):
             ours = self._store.attempts.finish(
                 manifest.attempt_id,
@@ -145,8 +144,8 @@ class LocalControl:
                 state = ExecutionState.COMPLETE if ended.state is State.SUCCEEDED else ExecutionState.FAILED
                 self._execution(session, ended, state, attempt_id=manifest.attempt_id)
             step = self._record(session, ended)
-            failpoint("publish:inside")
-        failpoint("publish:after")
+            failpoint("publish.inside")
+        failpoint("publish.after")
         if ended.state.ended:
             return step
         if ended.retry_at is not None:
@@ -216,11 +215,17 @@ class LocalControl:
                 token=self.token,
             )
             step = self._record(session, new)
-        failpoint("prepare:claimed")
+        failpoint("prepare.claimed")
         return replace(step, order=session.order(new, attempt.id, attempt.number), adopted=attempt.adopted)
 
     def _cached(self, session: Session, new: TaskRun) -> Step | None:
-        for hit in self._store.cache.find(new.fingerprint, session.cache_scope, session.run.namespace):
+        """The answer of the cache, if it has one.
+
+        Only other runs answer: whether a task of this very run has ended already hangs on the interleaving, and what
+        a task does must not (KFP takes any execution that is complete).
+        """
+        run = session.run
+        for hit in self._store.cache.find(new.fingerprint, session.cache_scope, run.namespace, besides=run.id):
             if not self._readable(hit.outputs):
                 continue
             done = replace(

@@ -165,7 +165,7 @@ class _Execution:
             logger.exception("attempt %s of task %s broke penstock", order.attempt_id, order.path)
             text = f"penstock failed while it ran this task: {type(error).__name__}: {error}"
             manifest = OutputManifest(order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=text)
-        failpoint("engine:attempt-ended")
+        failpoint("engine.attempt_ended")
         self._ended.put((order.path, manifest))
 
     def _wait(self) -> None:

@@ -27,9 +27,9 @@ NAMES: Final = (
     "publish.inside",
     "publish.after",
 )
-"""In the order of a task's life. An attempt is claimed in the store; its directory exists; its process runs; its
-process has ended and nothing is staged out; one of its artifacts is stored; all are, but there is no manifest;
-the manifest is there; the engine has it; publishing begins; is inside its transaction; is over."""
+"""In the order of a task's life. An attempt is claimed in the store; its directory exists; its process runs;
+its process has ended and nothing is staged out; one of its artifacts is stored; all are, but there is no
+manifest; the manifest is there; the engine has it; publishing begins; is inside its transaction; is over."""
 
 VARIABLE: Final = "PENSTOCK_FAILPOINT"
 

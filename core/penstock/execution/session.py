@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder, RunFields
 from penstock.ir import load
-from penstock.model import ROOT, Pipeline, TaskRun
+from penstock.model import ROOT, Artifact, Json, Pipeline, TaskRun, Values
 from penstock.model import path as paths
 from penstock.planner.ledger import Ledger
 from penstock.store import RunRecord, Store
@@ -69,13 +69,24 @@ def open_session(store: Store, run_id: str) -> Session:
     root = next((record for record in records if record.path == ROOT), None)
     ledger = Ledger(
         pipeline,
-        run.arguments if root is None else root.inputs.parameters,
+        (root.inputs if root is not None else root_values(pipeline, run.id, run.arguments)).parameters,
         placeholder_fields(fields),
         fail_fast=options.fail_fast,
         records=records,
     )
     ledger.canceled = run.cancel_requested_at is not None
     return Session(run, options, pipeline, fields, ledger)
+
+
+def root_values(pipeline: Pipeline, run_id: str, arguments: Mapping[str, Json]) -> Values:
+    """A run's arguments as inputs of its own DAG: an argument for an input artifact is the place of its content."""
+    declared = pipeline.root.interface.input_artifacts
+    artifacts = {
+        name: (Artifact(f"{run_id}-{name}", name, spec.type, str(arguments[name])),)
+        for name, spec in declared.items()
+        if name in arguments
+    }
+    return Values({name: value for name, value in arguments.items() if name not in declared}, artifacts)
 
 
 def run_fields(run: RunRecord, pipeline: Pipeline) -> RunFields:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from penstock.artifacts import ArtifactStore, open_store
-from penstock.errors import InvalidInputError, PenstockError
+from penstock.artifacts import ArtifactStore, open_store, uri_of
+from penstock.errors import InvalidArgumentError, InvalidInputError, PenstockError
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
 from penstock.execution.environments import Environments
@@ -113,7 +113,9 @@ class Workspace:
         run_id: str = "",
     ) -> RunRecord:
         """Record a new run, PENDING. Raises InvalidArgumentError for arguments that do not fit, before anything is written."""
-        resolved = resolve_arguments(pipeline, arguments)
+        places = _artifact_arguments(pipeline, arguments)
+        parameters = {name: value for name, value in arguments.items() if name not in places}
+        resolved = {**resolve_arguments(pipeline, parameters), **places}
         run_id = run_id or new_id()
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H-%M-%S")
         store = self.store
@@ -205,6 +207,28 @@ def artifact_lists(ledger: Ledger, path: str) -> frozenset[str]:
     if place.task is not None and place.task.loop is not None and not path.endswith("]"):
         return frozenset(declared)
     return frozenset(name for name, output in declared.items() if output.is_list)
+
+
+def _artifact_arguments(pipeline: Pipeline, arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """Arguments for the pipeline's input artifacts, as URIs. KFP has no way to give these; here a path or URI will do."""
+    found: dict[str, Json] = {}
+    for name, spec in pipeline.root.interface.input_artifacts.items():
+        place = arguments.get(name)
+        if place is None:
+            if not spec.optional:
+                raise InvalidArgumentError(
+                    f"pipeline '{pipeline.name}' needs the input artifact '{name}' ({spec.type.name}): "
+                    f"give its path or URI as an argument, such as -p {name}=data/file"
+                )
+        elif not isinstance(place, str) or not place:
+            raise InvalidArgumentError(f"argument '{name}' must be the path or URI of an artifact, as text")
+        elif "://" in place:
+            found[name] = place
+        elif Path(place).exists():
+            found[name] = uri_of(Path(place).absolute())
+        else:
+            raise InvalidArgumentError(f"argument '{name}' names '{place}', which does not exist")
+    return found
 
 
 def _resource_prefix(name: str) -> str:

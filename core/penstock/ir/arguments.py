@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn, cast
 
 from penstock.errors import InvalidArgumentError
-from penstock.ir.fault import Fault, excerpt, kind
+from penstock.ir.fault import FaultError, excerpt, kind
 from penstock.ir.json_text import read_json
 from penstock.ir.numbers import plain_number
 from penstock.ir.yaml_stream import MAX_DEPTH
@@ -39,8 +39,9 @@ _BOOLEANS: Final = {
 def resolve_arguments(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str, Json]:
     """The arguments of a run, in the order of the pipeline's parameters: what is given, else the defaults.
 
-    None counts as not given (as in KFP's client). An optional parameter without value and default is left
-    out. Raises InvalidArgumentError for what is missing, unknown, of the wrong type, or not among the literals.
+    Arguments for input artifacts are not among them. None counts as not given (as in KFP's client). An optional
+    parameter without value and default is left out. Raises InvalidArgumentError for what is missing, unknown,
+    mistyped, or not among the literals.
     """
     declared = pipeline.root.interface.input_parameters
     if unknown := [name for name in given if name not in declared]:
@@ -52,8 +53,8 @@ def resolve_arguments(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str
         if parameter.type in _NOT_ARGUMENTS:
             if value is not None or parameter.required:
                 raise InvalidArgumentError(
-                    f"pipeline {pipeline.name!r} has the parameter {name!r} of type {parameter.type}, which only "
-                    "tasks inside a pipeline can have"
+                    f"pipeline {pipeline.name!r} has the parameter {name!r} of type {parameter.type}, "
+                    "which only tasks inside a pipeline can have"
                 )
         elif value is not None:
             found[name] = _checked(name, parameter, value)
@@ -64,14 +65,9 @@ def resolve_arguments(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str
     if missing:
         plural = "s" if len(missing) > 1 else ""
         raise InvalidArgumentError(
-            f"pipeline {pipeline.name!r} needs the argument{plural} {', '.join(missing)}: give each with -p NAME=VALUE"
+            f"pipeline {pipeline.name!r} needs the argument{plural} {', '.join(missing)}: "
+            "give each with -p NAME=VALUE"
         )
-    for name in pipeline.root.interface.input_artifacts:
-        if not pipeline.root.interface.input_artifacts[name].optional:
-            raise InvalidArgumentError(
-                f"pipeline {pipeline.name!r} needs the artifact {name!r} as an input, and a run takes only "
-                "parameters: import it with dsl.importer inside the pipeline"
-            )
     return found
 
 
@@ -93,10 +89,11 @@ def parse_argument(text: str, type: ParameterType, name: str = "") -> Json:
         case ParameterType.LIST | ParameterType.STRUCT:
             try:
                 value = read_json(text)
-            except Fault as fault:
+            except FaultError as fault:
                 example = '["a", "b"]' if type is ParameterType.LIST else '{"key": "value"}'
                 raise InvalidArgumentError(
-                    f"{what} must be {_EXPECTED[type]} as JSON, such as {example}, but {excerpt(text)} {fault}"
+                    f"{what} must be {_EXPECTED[type]} as JSON, such as {example}, "
+                    f"but {excerpt(text)} {fault}"
                 ) from None
         case _:
             value = None

@@ -99,13 +99,15 @@ def scope_artifacts(ledger: Ledger, scope: str, name: str) -> tuple[Artifact, ..
 
 
 def final_status(ledger: Ledger, record: TaskRun) -> Json:
-    """KFP's `PipelineTaskFinalStatus` of an ended task. Its `state` is MLMD's word: COMPLETE, not SUCCEEDED."""
-    error: Json = {"code": 2, "message": record.error} if record.error else {}
+    """KFP's `PipelineTaskFinalStatus` of an ended task. Its `state` is MLMD's word: COMPLETE, not SUCCEEDED.
+
+    KFP's driver never fills `error`; pipelines that print it see None there, and here.
+    """
     return {
         "state": "CACHED" if record.cached else _MLMD_STATE.get(record.state, "CANCELED"),
         "pipelineJobResourceName": ledger.fields.get("pipeline_job_resource_name", ""),
         "pipelineTaskName": paths.split(record.path)[1],
-        "error": error,
+        "error": {},
     }
 
 

@@ -21,6 +21,7 @@ _FIND = (
         _x.cache_scope == sa.bindparam("scope"),
         _x.namespace == sa.bindparam("owner"),
         _x.state == ExecutionState.COMPLETE.value,
+        _x.run_id != sa.bindparam("besides"),
         ~sa.exists()
         .where(
             edges.c.execution_id == _x.id,
@@ -45,15 +46,23 @@ class Cache:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, fingerprint: str, scope: str, namespace: str = DEFAULT) -> Iterator[CachedOutputs]:
+    def find(
+        self, fingerprint: str, scope: str, namespace: str = DEFAULT, *, besides: str = ""
+    ) -> Iterator[CachedOutputs]:
         """Hits, newest first; take the first whose artifacts can be read. Nothing is held open between two.
+        Those of the run `besides` are left out.
 
         The key is KFP's (cacheutils/cache.go): fingerprint, `pipeline/<name>`, namespace. An empty
         fingerprint has no hits.
         """
         if not fingerprint:
             return
-        wanted: dict[str, str | float] = {"wanted": fingerprint, "scope": scope, "owner": namespace}
+        wanted: dict[str, str | float] = {
+            "wanted": fingerprint,
+            "scope": scope,
+            "owner": namespace,
+            "besides": besides,
+        }
         statement = _FIND
         while True:
             with self._database.read() as connection:
