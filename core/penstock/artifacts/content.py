@@ -44,7 +44,9 @@ class Content:
 
 
 def examine(root: Path) -> Content:
-    """Raises ArtifactError for special files and for links that lead outside, OSError for what cannot be read."""
+    """Raises ArtifactError for special files and for links that lead outside, OSError for what cannot be
+    read.
+    """
     mode = os.stat(root).st_mode
     if stat.S_ISREG(mode):
         return Content(root, False, ("",))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from penstock.errors import TaskError
@@ -33,7 +33,7 @@ def cause_of(problem: OSError) -> str:
 
 
 @contextmanager
-def explained(action: str) -> Iterator[None]:
+def explained(action: str) -> Generator[None]:
     """Turns an OSError inside into `ArtifactError("cannot <action>: <cause>")`."""
     try:
         yield

@@ -142,7 +142,7 @@ def check(found: Stored, expected: Stored | None) -> None:
     if found.size != expected.size or (expected.sha256 and found.sha256 != expected.sha256):
         raise ArtifactError(
             f"the content of {found.uri!r} has changed since it was recorded: {found.size} bytes with sha256 "
-            f"{found.sha256[:12]}, recorded were {expected.size} bytes with {expected.sha256[:12] or 'no sha256'}"
+            f"{found.sha256[:12]}, recorded were {expected.size} bytes with {expected.sha256[:12] or 'none'}"
         )
 
 

@@ -10,7 +10,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What `put` stored. `size` in bytes; `sha256` as at `penstock.model.Artifact`; `files` is their number."""
+    """What `put` stored. `size` in bytes; `sha256` as at `penstock.model.Artifact`; `files` is their
+    number.
+    """
 
     uri: str
     size: int
@@ -20,7 +22,9 @@ class Stored:
 
 
 class ArtifactStore(Protocol):
-    """Files and directories under URIs of one or more schemes. Every method raises ArtifactError, one sentence."""
+    """Files and directories under URIs of one or more schemes. Every method raises ArtifactError, one
+    sentence.
+    """
 
     schemes: tuple[str, ...]
 

@@ -45,8 +45,8 @@ def download(
 ) -> Stored:
     """Fetch a file in constant memory; `target` is there when all of it is.
 
-    `timeout` is how many seconds the server may be silent. Follows up to five redirects, on the web only. Raises
-    ArtifactError.
+    `timeout` is how many seconds the server may be silent. Follows up to five redirects, on the web only.
+    Raises ArtifactError.
     """
     if urlsplit(uri).scheme.lower() not in SCHEMES:
         raise ArtifactError(f"{uri!r} is not an http:// or https:// URI")

@@ -9,52 +9,50 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from penstock.errors import TaskError
-from penstock.execution import kfp_entry
 from penstock.model import Json
 from penstock.planner.values import to_text
 
 LIMIT = 32 * os.sysconf("SC_PAGE_SIZE") - 1
 """Bytes that one argument or environment variable may have (Linux: MAX_ARG_STRLEN, with its final NUL)."""
 
-ENTRY = Path(os.path.abspath(kfp_entry.__file__))
+ENTRY = Path(os.path.abspath(__file__)).with_name("kfp_entry.py")
 
 _SHELL_FLAGS = frozenset({"-c", "-ec", "-ce", "-exc", "-xec"})
 
 
 def through_entry(words: Sequence[str], module: str) -> list[str]:
-    """The command with `-m <module>` replaced by our entry to it, in its own words and in a shell script."""
+    """The command with `-m <module>` replaced by our entry to it, in its script or in its words."""
     found = list(words)
-    for at, word in enumerate(found):
-        if word == "-m" and found[at + 1 : at + 2] == [module]:
+    if _is_script(found):
+        entry = f"{shlex.quote(str(ENTRY))} {module}"
+        found[2] = re.sub(rf"(?<!\S)-m\s+{re.escape(module)}(?![\w.])", lambda _: entry, found[2])
+        return found
+    for at in range(len(found) - 1):
+        if found[at : at + 2] == ["-m", module]:
             found[at] = str(ENTRY)
-        else:
-            found[at] = re.sub(
-                rf"(?<!\S)-m\s+{re.escape(module)}(?![\w.])",
-                lambda _: f"{shlex.quote(str(ENTRY))} {module}",
-                word,
-            )
+            break
     return found
 
 
 def by_file(words: Sequence[str], attempt_id: str, folder: Path) -> list[str]:
     """The command of a Python component, already going through our entry, with its long arguments in files.
 
-    `sh -ec SCRIPT SOURCE ARGUMENT…`: the script writes the source, its `$0`, into a file and hands the arguments
-    on. The shell reads a long source itself; the entry reads the long arguments. Raises OSError.
+    `sh -ec SCRIPT SOURCE ARGUMENT…`: the script writes the source, its `$0`, into a file and hands the
+    arguments on. The shell reads a long source itself; the entry reads the long arguments. Raises OSError.
     """
     found = list(words)
-    is_script = len(found) > 3 and found[1] in _SHELL_FLAGS
     for at, word in enumerate(found):
         if size(word) <= LIMIT:
             continue
         folder.mkdir(exist_ok=True)
         path = folder / str(at)
         path.write_text(word, encoding="utf-8", errors="surrogateescape", newline="")
-        if is_script and at == 3:
-            found[2] = re.sub(r'"\$0"|\$0\b', lambda _: f'"$(cat {shlex.quote(str(path))})"', found[2])
-            found[at] = "component"
-        elif not is_script or at > 3:
+        if not _is_script(found) or at > 3:
             found[at] = f"penstock-argument:{attempt_id}:{path}"
+        elif at == 3:
+            source = f'"$(cat {shlex.quote(str(path))})"'
+            found[2] = found[2].replace('"$0"', source)
+            found[at] = "component"
     return found
 
 
@@ -83,6 +81,10 @@ def check(
     if everything > limit:
         what = f"the command line of task '{task}' with its environment"
         raise TaskError(_sentence(what, everything, "all of it", limit, parameters))
+
+
+def _is_script(words: Sequence[str]) -> bool:
+    return len(words) > 3 and words[1] in _SHELL_FLAGS
 
 
 def size(text: str) -> int:

@@ -55,8 +55,10 @@ class ProcessAttempt:
         stores: Stores,
         new_id: Callable[[], str],
         on_line: Callable[[str], None] | None = None,
+        *,
         process: subprocess.Popen[bytes] | None = None,
         leader: int = 0,
+        log_offset: int = 0,
     ) -> None:
         self._order = order
         self._folder = folder
@@ -66,7 +68,7 @@ class ProcessAttempt:
         self._tree = ProcessTree(order.attempt_id, process.pid if process else leader, folder.path)
         self._handle = self._open()
         self._started = folder.started_at or time.time()
-        self._tail = LogTail(folder.log, on_line) if on_line else None
+        self._tail = LogTail(folder.log, on_line, log_offset) if on_line else None
         self._manifest: OutputManifest | None = None
         self._waiting = threading.Lock()
         self._stopping = threading.Lock()
@@ -128,7 +130,7 @@ class ProcessAttempt:
         return not self._locked()
 
     def _locked(self) -> bool:
-        """Whether an adopted attempt runs, where no process can be watched; one that wrote its exit code does not."""
+        """Whether an adopted attempt runs, where no process can be watched."""
         if self._handle is None and is_linux_process_gone(self._order.attempt_id, self._tree.leader):
             return False
         if self._folder.exit_code is not None:

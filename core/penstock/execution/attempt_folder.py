@@ -1,4 +1,6 @@
-"""The private directory of an attempt: all that is known of it while no engine looks, and after it was killed."""
+"""The private directory of an attempt: all that is known of it while no engine looks, and after it was
+killed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +30,8 @@ _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", re.ASCII)
 class Launched:
     """What was decided at the start and is needed at the end, maybe by another engine.
 
-    `order` is the digest of what was ordered. `tmp` is the folder behind a private /tmp, `shared` its exceptions.
+    `order` is the digest of what was ordered. `tmp` is the folder behind a private /tmp, `shared` its
+    exceptions.
     """
 
     order: str
@@ -119,7 +122,9 @@ class AttemptFolder:
                     shutil.rmtree(entry.path, ignore_errors=True)
 
     def try_lock(self) -> int | None:
-        """The lock's file descriptor, locked; None when a process of the attempt, or a starting engine, has it."""
+        """The lock's file descriptor, locked; None when a process of the attempt, or a starting engine, has
+        it.
+        """
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,7 +134,7 @@ class AttemptFolder:
         return handle
 
     @contextmanager
-    def staging(self) -> Iterator[None]:
+    def staging(self) -> Generator[None]:
         """One engine at a time stages out."""
         handle = os.open(self.path / "staging", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -204,9 +209,12 @@ class AttemptFolder:
 
     def note(self, sentence: str) -> None:
         """A line of ours in the attempt's log; not being able to write it is no failure."""
+        self.write_line(f"penstock: {sentence}")
+
+    def write_line(self, line: str) -> None:
         try:
             with self.log.open("a", encoding="utf-8", errors="replace") as log:
-                log.write(f"penstock: {sentence}\n")
+                log.write(f"{line}\n")
         except OSError:
             return
 

@@ -56,7 +56,8 @@ def _failed(task: str, folder: AttemptFolder, code: int, program: str) -> str:
     last = last_line(folder.log)
     said = f": {last}" if last else "; its log is empty"
     if disk_is_full(folder.path):
-        return f"{task} failed (exit code {code}), and the disk that holds {str(folder.path)!r} is full; free some space"
+        where = str(folder.path)
+        return f"{task} failed (exit code {code}), and the disk that holds {where!r} is full; free some space"
     if code > 128 and (name := _signal_name(code - 128)):
         hint = ": out of memory?" if code == 128 + signal.SIGKILL else said
         return f"{task} was killed by {name} (exit code {code}){hint}"

@@ -14,10 +14,10 @@ from penstock.model import Artifact, Json, JsonObject
 class Places:
     """Where an attempt finds and leaves things on this machine.
 
-    `inputs` has, per input artifact, what takes the place of its URIs: a local absolute path, or the URI itself
-    where we cannot read it. Recent kfp takes a path for a URI as it is; for older ones see `kfp_entry`.
-    `task_root` is where `dsl.get_uri()` points; the executor output goes there because the SDK derives one from
-    the other.
+    `inputs` has, per input artifact, what takes the place of its URIs: a local absolute path, or the URI
+    itself where we cannot read it. Recent kfp takes a path for a URI as it is; for older ones see
+    `kfp_entry`. `task_root` is where `dsl.get_uri()` points; the executor output goes there because the SDK
+    derives one from the other.
     """
 
     task_root: Path

@@ -24,10 +24,11 @@ from penstock.planner.values import to_text
 def run_importer(
     order: LaunchOrder, executor: ImporterExecutor, folder: AttemptFolder, new_id: Callable[[], str]
 ) -> EndedAttempt:
-    """KFP copies nothing either; beyond it, local content is looked for, and its size and sha256 are recorded.
+    """KFP copies nothing either; beyond it, local content is looked for, and its size and sha256 are
+    recorded.
 
-    What is on the web is fetched by the task that reads it, and what nothing here can read is recorded by its URI
-    alone. Raises TaskError for a URI that cannot be one, or a local one where there is nothing.
+    What is on the web is fetched by the task that reads it, and what nothing here can read is recorded by
+    its URI alone. Raises TaskError for a URI that cannot be one, or a local one where there is nothing.
     """
     started = time.time()
     artifact, notes = _imported(order, executor)

@@ -1,4 +1,5 @@
-"""Runs a module of the KFP SDK as `python -m` would, inside the environment of a task. Never imported by penstock.
+"""Runs a module of the KFP SDK as `python -m` would, inside the environment of a task. Never imported by
+penstock.
 
     python kfp_entry.py kfp.dsl.executor_main --executor_input … --function_to_execute …
 
@@ -11,10 +12,10 @@ import importlib
 import os
 import runpy
 import sys
+from typing import Any
 
 
-def main():
-    # type: () -> None
+def main() -> None:
     module = sys.argv[1]
     mark = "penstock-argument:" + os.environ.get("PENSTOCK_ATTEMPT_ID", "") + ":"
     sys.argv[1:] = [_read(one[len(mark) :]) if one.startswith(mark) else one for one in sys.argv[2:]]
@@ -23,14 +24,12 @@ def main():
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _read(path):
-    # type: (str) -> str
+def _read(path: str) -> str:
     with open(path, encoding="utf-8", newline="") as file:
         return file.read()
 
 
-def _take_paths_as_uris(module):
-    # type: (str) -> None
+def _take_paths_as_uris(module: str) -> None:
     try:
         types = importlib.import_module(module.rpartition(".")[0] + ".types.artifact_types")
         artifact = types.Artifact
@@ -40,7 +39,7 @@ def _take_paths_as_uris(module):
     except (ImportError, AttributeError, TypeError):
         return
 
-    def get_path(self):  # type: ignore
+    def get_path(self: Any) -> Any:
         path = known(self)
         return self.uri if path is None and self.uri.startswith("/") else path
 

@@ -11,12 +11,14 @@ _LONGEST = 1 << 16
 
 
 class LogTail:
-    """Hands each line, without its end, to `on_line`. What is not UTF-8 is replaced; overlong lines come in pieces."""
+    """Hands each line, without its end, to `on_line`. What is not UTF-8 is replaced; overlong lines come in
+    pieces.
+    """
 
-    def __init__(self, path: Path, on_line: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, on_line: Callable[[str], None], offset: int = 0) -> None:
         self._path = path
         self._on_line = on_line
-        self._offset = 0
+        self._offset = offset
         self._rest = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 

@@ -27,12 +27,13 @@ from penstock.execution.order import LaunchOrder
 from penstock.execution.process_tree import is_alive
 from penstock.execution.program import Program, Programs, RefusedError
 from penstock.execution.sandbox import PrivateTmp, means, private_tmp, spawn
-from penstock.execution.stage_in import StagedIn, Stores, stage_in
+from penstock.execution.stage_in import Stores, stage_in
 from penstock.model import ContainerExecutor, Executor, ImporterExecutor, Reason
 from penstock.store import new_id
 
-# Written by the leader itself, so that they are there also when the engine dies right after starting it. Signals
-# that are caught, unlike ignored ones, are the default again in the command; and the shell lives to see its end.
+# Written by the leader itself, so that they are there also when the engine dies right after starting it.
+# Signals that are caught, unlike ignored ones, are the default again in the command; and the shell lives to
+# see its end.
 _WRAPPER: Final = """\
 echo $$ >"$1/pid" || exit 125
 trap : HUP INT TERM
@@ -76,7 +77,9 @@ class ProcessLauncher:
         )
 
     def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
-        """What is wrong with the task itself becomes a FAILED manifest. Raises PenstockError when the home cannot be used."""
+        """What is wrong with the task itself becomes a FAILED manifest. Raises PenstockError when the home
+        cannot be used.
+        """
         folder = AttemptFolder.of(self._home, order.run.run_id, order.attempt_id)
         folder.create()
         failpoint("attempt.created")
@@ -130,8 +133,8 @@ class ProcessLauncher:
         launched = folder.launched
         if launched is not None and launched.order != order_digest(order):
             raise PenstockError(
-                f"attempt {order.attempt_id} was started for another task or with other inputs; its directory is "
-                f"{str(folder.path)!r}"
+                f"attempt {order.attempt_id} was started for another task or with other inputs; "
+                f"its directory is {str(folder.path)!r}"
             )
         return ProcessAttempt(order, folder, self._stores, new_id, on_line, leader=leader)
 
@@ -151,7 +154,7 @@ class ProcessLauncher:
             return failed(order, folder, problem, Reason.INPUT)
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-                text = f"the disk that holds {str(folder.path)!r} is full; free some space and run the task again"
+                text = f"the disk that holds {str(folder.path)!r} is full; free some space and try again"
             else:
                 text = f"task '{order.task_name}' cannot be started: {problem}"
             return failed(order, folder, TaskError(text), Reason.INPUT)
@@ -167,7 +170,13 @@ class ProcessLauncher:
         staged = stage_in(order, folder, self._stores)
         private = self._private_tmp and means() is not None
         temporary = Path("/tmp") if private else _temporary(order, folder)
-        program = self._programs.prepare(order, executor, staged.places, folder, temporary, on_line)
+
+        def progress(line: str) -> None:
+            folder.write_line(line)
+            if on_line is not None:
+                on_line(line)
+
+        program = self._programs.prepare(order, executor, staged.places, folder, temporary, progress)
         try:
             tmp, why = None, ""
             if private:
@@ -184,7 +193,7 @@ class ProcessLauncher:
             folder.write_launched(
                 Launched(order_digest(order), notes, str(folder.tmp) if tmp else "", shared, link)
             )
-            return self._spawn(order, folder, lock, program, tmp, staged, on_line)
+            return self._spawn(order, folder, lock, program, tmp, on_line)
         finally:
             if program.hold is not None:
                 program.hold.release()
@@ -196,10 +205,10 @@ class ProcessLauncher:
         lock: int,
         program: Program,
         tmp: PrivateTmp | None,
-        staged: StagedIn,
         on_line: Callable[[str], None] | None,
     ) -> Attempt:
         log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        offset = os.fstat(log).st_size
         try:
             process = spawn(
                 ["/bin/sh", "-c", _WRAPPER, "penstock", str(folder.path), *program.words],
@@ -212,7 +221,9 @@ class ProcessLauncher:
         finally:
             os.close(log)
         failpoint("attempt.started")
-        return ProcessAttempt(order, folder, self._stores, new_id, on_line, process)
+        return ProcessAttempt(
+            order, folder, self._stores, new_id, on_line, process=process, log_offset=offset
+        )
 
 
 def _temporary(order: LaunchOrder, folder: AttemptFolder) -> Path:

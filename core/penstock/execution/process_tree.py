@@ -1,4 +1,5 @@
-"""All processes of an attempt: also those that left its process group, found by the mark in their environment.
+"""All processes of an attempt: also those that left its process group, found by the mark in their
+environment.
 
 Linux has /proc and process file descriptors; elsewhere only the process group is known.
 """
@@ -10,7 +11,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ProcessTree:
-    """`leader` is the session and process group that the attempt was started as; `folder` the attempt's directory."""
+    """`leader` is the session and process group that the attempt was started as; `folder` the attempt's
+    directory.
+    """
 
     attempt_id: str
     leader: int
@@ -143,7 +146,7 @@ def wait_for(handle: int, timeout: float | None) -> bool:
 
 
 @contextmanager
-def _handle(pid: int) -> Iterator[int | None]:
+def _handle(pid: int) -> Generator[int | None]:
     handle = open_process(pid)
     try:
         yield handle

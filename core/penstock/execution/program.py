@@ -48,7 +48,9 @@ class RefusedError(TaskError):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """`paths` must stay reachable for it. `hold` keeps its environment; its descriptor goes to the process."""
+    """`paths` must stay reachable for it. `hold` keeps its environment; its descriptor goes to the
+    process.
+    """
 
     words: list[str]
     variables: dict[str, str]
@@ -102,7 +104,9 @@ class Programs:
         temporary: Path,
         on_progress: Callable[[str], None] | None = None,
     ) -> Program:
-        """Resolve everything, build the environment if need be. Raises TaskError; OSError where nothing can be written."""
+        """Resolve everything, build the environment if need be. Raises TaskError; OSError where nothing can
+        be written.
+        """
         request = self.request(executor)
         self._refuse(executor, request)
         given = executor_input(order, places)
@@ -144,9 +148,9 @@ class Programs:
     def _refuse(self, executor: ContainerExecutor, request: EnvironmentRequest | None) -> None:
         if not executor.command and not executor.args:
             raise RefusedError(
-                f"the container of image {executor.image!r} has neither command nor arguments, and what its image "
-                "starts by itself is not known here; give it a command, or run it on a launcher that runs images "
-                "(kubernetes)"
+                f"the container of image {executor.image!r} has neither command nor arguments, and what its "
+                "image starts by itself is not known here; give it a command, or run it on a launcher that runs "
+                "images (kubernetes)"
             )
         if request is not None:
             return
@@ -214,7 +218,9 @@ def _is_old_kfp(home: Path) -> bool:
 
 
 def _shell(image: str, folder: AttemptFolder) -> Path | None:
-    """A folder whose `sh` is bash, for an image whose own `sh` knows `[[` as BusyBox's and bash do but dash does not."""
+    """A folder whose `sh` is bash, for an image whose own `sh` knows `[[` as BusyBox's and bash do but dash
+    does not.
+    """
     bash = _bash()
     if bash is None or not any(name in image.lower() for name in _OTHER_SHELLS):
         return None
@@ -241,6 +247,6 @@ def _environment_notes(environment: Environment) -> dict[str, str]:
 
 def _not_here(program: str, image: str) -> RefusedError:
     return RefusedError(
-        f"the container of image {image!r} runs {program!r}, which is not on this machine; install it, or run the task "
-        "on a launcher that runs images (kubernetes)"
+        f"the container of image {image!r} runs {program!r}, which is not on this machine; install it, or run "
+        "the task on a launcher that runs images (kubernetes)"
     )

@@ -51,7 +51,9 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class PrivateTmp:
-    """What the task sees as /tmp is `folder`, except for the `shared` paths below /tmp, which are the machine's own."""
+    """What the task sees as /tmp is `folder`, except for the `shared` paths below /tmp, which are the
+    machine's own.
+    """
 
     folder: Path
     shared: tuple[Path, ...] = ()
@@ -63,7 +65,9 @@ class PrivateTmp:
         return self.folder / seen.relative_to(TMP)
 
     def mounts(self) -> list[Mount]:
-        """In order: first what stays reachable is hung into the new /tmp, then that is hung over the old one."""
+        """In order: first what stays reachable is hung into the new /tmp, then that is hung over the old
+        one.
+        """
         return [
             *(Mount(one, self.folder / one.relative_to(TMP)) for one in self.shared),
             Mount(self.folder, TMP),

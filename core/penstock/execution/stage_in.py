@@ -79,8 +79,8 @@ def output_places(
 ) -> Places:
     """The same for everyone who asks, so that another engine finds what a task wrote.
 
-    With a store that has local places a task writes its outputs where they will stay, and the URIs that it hands
-    out as texts stay true.
+    With a store that has local places a task writes its outputs where they will stay, and the URIs that it
+    hands out as texts stay true.
     """
     store = stores.find(order.task_uri)
     if store is None:

@@ -84,7 +84,7 @@ class StageOut:
         found: dict[str, tuple[Artifact, ...]] = {}
         for name in declared:
             listed = _object(said.get(name)).get("artifacts")
-            items = listed if isinstance(listed, list) else [{}]
+            items: list[Json] = listed if isinstance(listed, list) else [{}]
             found[name] = tuple(self._artifact(name, _object(item)) for item in items)
         self._ignored("artifacts", said.keys() - declared.keys())
         return found
@@ -103,8 +103,9 @@ class StageOut:
     def _locate(self, name: str, said: Mapping[str, Json]) -> tuple[str, Path | None]:
         """The artifact's URI, and where its content lies when it is ours to store under that URI.
 
-        We only ever write below the attempt's own `task_uri`. A URI of the component's own choice is recorded as
-        it stands, and what it calls by a path in its private directories is stored as if it were in its place.
+        We only ever write below the attempt's own `task_uri`. A URI of the component's own choice is
+        recorded as it stands, and what it calls by a path in its private directories is stored as if it were
+        in its place.
         """
         uri, provided = _text(said.get("uri")), self.places.artifacts[name]
         custom = _text(said.get("custom_path"))
@@ -163,7 +164,9 @@ class StageOut:
 
 
 def describe_local(uri: str) -> Stored | None:
-    """Size and digest of what a file URI or a path names; None for another scheme, or where nothing is readable."""
+    """Size and digest of what a file URI or a path names; None for another scheme, or where nothing is
+    readable.
+    """
     from penstock.artifacts.content import describe, examine
 
     if scheme_of(uri) != "file":
@@ -200,7 +203,8 @@ def read_text(path: Path, where: str) -> str | None:
         return data.decode("utf-8")
     except UnicodeDecodeError as problem:
         raise TaskError(
-            f"{where} is binary: byte {problem.start + 1} of {len(data)} is not UTF-8; write binary data as an artifact"
+            f"{where} is binary: byte {problem.start + 1} of {len(data)} is not UTF-8; "
+            "write binary data as an artifact"
         ) from problem
 
 
@@ -220,7 +224,9 @@ def _take(source: Path, target: Path) -> None:
 
 
 def _typed(value: Json, kind: ParameterType, where: str) -> Json:
-    """The executor output carries JSON values; only a text is made of what is none (KFP does neither, nor checks)."""
+    """The executor output carries JSON values; only a text is made of what is none (KFP does neither, nor
+    checks).
+    """
     found = normalize(value, where=where)
     if kind is ParameterType.STRING and found is not None:
         return to_text(found)

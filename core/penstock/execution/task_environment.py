@@ -76,7 +76,9 @@ def task_environment(
 
 
 def host_path(caller: Mapping[str, str] = os.environ) -> str:
-    """The caller's PATH without the virtual environment that penstock itself runs in: it is not the task's to use."""
+    """The caller's PATH without the virtual environment that penstock itself runs in: it is not the task's
+    to use.
+    """
     own = {os.path.join(sys.prefix, "bin")} if sys.prefix != sys.base_prefix else set[str]()
     if venv := caller.get("VIRTUAL_ENV"):
         own.add(os.path.join(venv, "bin"))
