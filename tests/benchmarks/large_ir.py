@@ -1,4 +1,4 @@
-"""A generated pipeline of any size, shaped like what the KFP SDK's compiler writes, and what loading it costs.
+"""A generated pipeline of any size, shaped like what the KFP SDK writes, and the cost of loading it.
 
 python -m tests.benchmarks.large_ir [components]
 """
@@ -40,13 +40,15 @@ def step_{index}(text: str, rounds: int, previous: int = 0) -> int:
     return previous + len(words)
 '''
 
-_PIP = (
-    '\nif ! [ -x "$(command -v pip)" ]; then\n    python3 -m ensurepip || python3 -m ensurepip --user || apt-get'
-    " install python3-pip\nfi\n\nPIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet"
-    " --no-warn-script-location 'kfp==2.17.0' '--no-deps' 'typing-extensions>=3.7.4,<5; python_version<\"3.9\"' "
-    " &&  python3 -m pip install --quiet --no-warn-script-location 'pandas==2.2.3' 'scikit-learn==1.5.2' && "
-    '"$0" "$@"\n'
-)
+_PIP = """
+if ! [ -x "$(command -v pip)" ]; then
+    python3 -m ensurepip || python3 -m ensurepip --user || apt-get install python3-pip
+fi
+
+PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet --no-warn-script-location 'kfp==2.17.0' \
+'--no-deps' 'typing-extensions>=3.7.4,<5; python_version<"3.9"'  &&  python3 -m pip install --quiet \
+--no-warn-script-location 'pandas==2.2.3' 'scikit-learn==1.5.2' && "$0" "$@"
+"""
 _BOOTSTRAP = (
     'program_path=$(mktemp -d)\n\nprintf "%s" "$0" > "$program_path/ephemeral_component.py"\n'
     "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main                         --component_module_path"
@@ -55,7 +57,7 @@ _BOOTSTRAP = (
 
 
 def document(size: int = 2000, width: int = 50) -> dict[str, Any]:
-    """`size` components, executors and tasks: chains of `size / width` tasks, `width` of them beside each other."""
+    """`size` components, executors and tasks: `width` chains of tasks beside each other."""
     components: dict[str, Any] = {}
     executors: dict[str, Any] = {}
     tasks: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from penstock.ir.arguments import parse_argument, resolve_arguments
 from penstock.ir.canonical import dump
+from penstock.ir.features import Feature, FeatureName, features
 from penstock.ir.loader import load
 
-__all__ = ["dump", "load", "parse_argument", "resolve_arguments"]
+__all__ = ["Feature", "FeatureName", "dump", "features", "load", "parse_argument", "resolve_arguments"]

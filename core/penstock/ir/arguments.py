@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, NoReturn, cast
+from typing import Final, cast
 
 from penstock.errors import InvalidArgumentError
 from penstock.ir.fault import FaultError, excerpt, kind
@@ -39,9 +39,9 @@ _BOOLEANS: Final = {
 def resolve_arguments(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str, Json]:
     """The arguments of a run, in the order of the pipeline's parameters: what is given, else the defaults.
 
-    Arguments for input artifacts are not among them. None counts as not given (as in KFP's client). An optional
-    parameter without value and default is left out. Raises InvalidArgumentError for what is missing, unknown,
-    mistyped, or not among the literals.
+    Arguments for input artifacts are not among them. None counts as not given (as in KFP's client). An
+    optional parameter without value and default is left out. Raises InvalidArgumentError for what is missing,
+    unknown, mistyped, or not among the literals.
     """
     declared = pipeline.root.interface.input_parameters
     if unknown := [name for name in given if name not in declared]:
@@ -174,7 +174,7 @@ def _normal(value: object, what: str, depth: int = 0) -> Json:
         return found
     if isinstance(value, (list, tuple)):
         return [_normal(one, what, depth + 1) for one in cast("Sequence[object]", value)]
-    _not_json(value, what)
+    raise InvalidArgumentError(f"{what} is a {type(value).__name__}, which JSON does not know")
 
 
 def _check_unicode(text: str, what: str) -> None:
@@ -183,7 +183,3 @@ def _check_unicode(text: str, what: str) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError(f"{what} is not valid Unicode: {excerpt(text)}") from None
-
-
-def _not_json(value: object, what: str) -> NoReturn:
-    raise InvalidArgumentError(f"{what} is a {type(value).__name__}, which JSON does not know")

@@ -18,12 +18,12 @@ _ENCODER: Final = json.JSONEncoder(
 
 
 def canonical_json(value: Json) -> str:
-    """Compact, keys sorted by code point, text unescaped. Numbers are expected to be normal already (2, not 2.0)."""
+    """Compact, keys sorted by code point, text unescaped. Numbers must be normal already (2, not 2.0)."""
     return _ENCODER.encode(value)
 
 
 def documents_json(pipeline: JsonObject, platform: JsonObject) -> str:
-    """Both documents in the form that KFP's REST API takes: `pipeline_spec`, and `platform_spec` if there is one."""
+    """Both documents as KFP's REST API takes them: `pipeline_spec`, and `platform_spec` if there is one."""
     both: JsonObject = {"pipeline_spec": pipeline}
     if platform:
         both["platform_spec"] = platform

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from penstock.ir.fault import Fault
+from penstock.ir.fault import FaultError
 from penstock.model import Component, Dag, Task
 
 MAX_NESTING: Final = 100
@@ -46,7 +46,7 @@ def find_cycle(tasks: Mapping[str, Task]) -> list[str]:
 def find_recursion(root: Component, components: Mapping[str, Component]) -> list[str]:
     """One circle of component names, its first repeated at the end; empty when there is none.
 
-    Raises Fault when DAGs are nested deeper than MAX_NESTING.
+    Raises FaultError when DAGs are nested deeper than MAX_NESTING.
     """
     heights: dict[str, int] = {}
     for start in components:
@@ -73,7 +73,7 @@ def find_recursion(root: Component, components: Mapping[str, Component]) -> list
                 if stack:
                     stack[-1][2][0] = max(stack[-1][2][0], heights[name])
     if 1 + max((heights[name] for name in _used(root)), default=0) > MAX_NESTING:
-        raise Fault(f"DAGs are nested deeper than {MAX_NESTING} levels", "root")
+        raise FaultError(f"DAGs are nested deeper than {MAX_NESTING} levels", "root")
     return []
 
 

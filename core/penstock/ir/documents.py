@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 from penstock.ir.envelope import Documents, unwrap
-from penstock.ir.fault import Fault
+from penstock.ir.fault import FaultError
 from penstock.ir.json_text import read_json
 from penstock.ir.yaml_stream import read_yaml
 from penstock.model import Json
@@ -20,11 +20,11 @@ _MAX_DOCUMENTS: Final = 8
 
 
 def read_documents(document: os.PathLike[str] | str | bytes, limit: int = MAX_BYTES) -> Documents:
-    """Raises Fault."""
+    """Raises FaultError."""
     content = _read(document, limit) if isinstance(document, os.PathLike) else document
     text = _decode(content, limit)
     if not text.strip():
-        raise Fault(
+        raise FaultError(
             "the file is empty",
             remedy="It must hold a compiled pipeline (kfp compiler, IR YAML).",
         )
@@ -44,12 +44,12 @@ def _read(path: os.PathLike[str], limit: int) -> bytes:
         with open(path, "rb") as file:
             return file.read(limit + 1)
     except FileNotFoundError:
-        raise Fault("there is no such file", remedy="Check the path.") from None
+        raise FaultError("there is no such file", remedy="Check the path.") from None
     except IsADirectoryError:
-        raise Fault("is a directory", remedy="Name the compiled pipeline's file in it.") from None
+        raise FaultError("is a directory", remedy="Name the compiled pipeline's file in it.") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Fault(
+        raise FaultError(
             f"the file cannot be read: {reason}",
             remedy="Check the path and its permissions.",
         ) from None
@@ -66,7 +66,7 @@ def _decode(content: str | bytes, limit: int) -> str:
     else:
         size = len(content)
     if size > limit:
-        raise Fault(
+        raise FaultError(
             f"is larger than the limit of {limit} bytes",
             remedy="Is it a pipeline? Large data belongs into artifacts, not into the pipeline.",
         )
@@ -75,7 +75,7 @@ def _decode(content: str | bytes, limit: int) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Fault(
+        raise FaultError(
             f"is not UTF-8 text (byte {error.start})",
             remedy="Is it a pipeline? Save it as UTF-8.",
         ) from None

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from penstock.ir import schema
+from penstock.ir.conform import conform
 from penstock.ir.executors import read_constant
-from penstock.ir.fault import Fault, excerpt, kind
+from penstock.ir.fault import FaultError, excerpt, kind
+from penstock.ir.platforms import read_platforms
 from penstock.model import Json, JsonObject
 
-_RECOMPILE: Final = "Compile its source again with kfp 2 (pip install 'kfp>=2', kfp dsl compile --py pipeline.py --output pipeline.yaml)."
-_COMPILE: Final = "Give the file that the compiler of kfp 2 writes (kfp dsl compile --py pipeline.py --output pipeline.yaml)."
+_COMMAND: Final = "kfp dsl compile --py pipeline.py --output pipeline.yaml"
+_RECOMPILE: Final = f"Compile its source again with kfp 2 (pip install 'kfp>=2', then {_COMMAND})."
+_COMPILE: Final = f"Give the file that the compiler of kfp 2 writes ({_COMMAND})."
 _MARKS: Final = frozenset(
     {
         "root",
@@ -32,7 +35,7 @@ _JOB_WITHOUT_EFFECT: Final = frozenset({"name", "displayName", "display_name", "
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The pipeline spec and the platform spec (`{}` without one); `notes` on what the wrapping said without effect."""
+    """The pipeline spec and the platform spec (`{}` without one); `notes` on the wrapping."""
 
     pipeline: JsonObject
     platform: JsonObject = field(default_factory=dict[str, Json])
@@ -40,92 +43,70 @@ class Documents:
 
 
 def unwrap(found: Sequence[Json]) -> Documents:
-    """Raises Fault for what is no pipeline, saying what it is."""
+    """Raises FaultError for what is no pipeline, saying what it is."""
     documents: list[JsonObject] = []
     for one in found:
         if not isinstance(one, dict):
-            raise Fault(f"is {kind(one)}, not a pipeline", remedy=_COMPILE)
+            raise FaultError(f"is {kind(one)}, not a pipeline", remedy=_COMPILE)
         documents.append(one)
     if not documents:
-        raise Fault("the file is empty", remedy=_COMPILE)
+        raise FaultError("the file is empty", remedy=_COMPILE)
     for one in documents:
         _refuse_look_alikes(one)
     manifests = [one for one in documents if _is_manifest(one)]
     if manifests:
         if len(manifests) != len(documents):
-            raise Fault("Kubernetes manifests and other documents stand in one file")
+            raise FaultError("Kubernetes manifests and other documents stand in one file")
         return _manifest(manifests)
     if any(name in documents[0] for name in _SPEC):
         if len(documents) > 1:
-            raise Fault("holds more than one document beside its pipeline_spec")
+            raise FaultError("holds more than one document beside its pipeline_spec")
         return _request(documents[0])
     pipelines = [one for one in documents if "platforms" not in one or _MARKS & one.keys()]
     platforms = [one for one in documents if "platforms" in one and not _MARKS & one.keys()]
     if not pipelines:
-        raise Fault("holds a platform spec without its pipeline", remedy=_COMPILE)
+        raise FaultError("holds a platform spec without its pipeline", remedy=_COMPILE)
     if len(pipelines) > 1 or len(platforms) > 1:
         more = "pipeline" if len(pipelines) > 1 else "platform spec"
-        raise Fault(
+        raise FaultError(
             f"holds more than one {more}",
             remedy="Put each pipeline into a file of its own.",
         )
-    return Documents(_spec(pipelines[0]), _platform(platforms[0] if platforms else None))
+    return Documents(_spec(pipelines[0]), read_platforms(platforms[0] if platforms else None))
 
 
 def _refuse_look_alikes(document: JsonObject) -> None:
     version, manifest = document.get("apiVersion"), document.get("kind")
     group = version.partition("/")[0] if isinstance(version, str) else ""
     if group == "argoproj.io" or (manifest == "Workflow" and not group):
-        raise Fault(
+        raise FaultError(
             f"is an Argo {manifest or 'Workflow'}: a pipeline of KFP v1, not IR",
             remedy=_RECOMPILE,
         )
     if group == "tekton.dev":
-        raise Fault(
+        raise FaultError(
             f"is a Tekton {manifest}: a pipeline of kfp-tekton, not IR",
             remedy=_RECOMPILE,
         )
     if group and manifest and not _is_manifest(document):
-        raise Fault(
+        raise FaultError(
             f"is a Kubernetes manifest of kind {excerpt(manifest)}, not a pipeline",
             remedy=_COMPILE,
         )
     if "implementation" in document:
-        raise Fault(
+        raise FaultError(
             "is a component, not a pipeline",
             "implementation",
-            remedy="Load it with kfp.components.load_component_from_file, use it in a @dsl.pipeline, and compile that.",
+            remedy="Use it in a @dsl.pipeline (kfp.components.load_component_from_file) and compile that.",
         )
 
 
 def _spec(document: Json) -> JsonObject:
     if not isinstance(document, dict):
-        raise Fault(f"the pipeline spec must be a mapping, but is {kind(document)}")
+        raise FaultError(f"the pipeline spec must be a mapping, but is {kind(document)}")
     if not _MARKS & document.keys():
         keys = ", ".join(excerpt(key) for key in list(document)[:5]) or "no keys"
-        raise Fault(f"is not a compiled pipeline: it has {keys}", remedy=_COMPILE)
-    return document
-
-
-def _platform(document: Json) -> JsonObject:
-    """Checked as far as the shape that the model relies on; the rest is for whoever honours it."""
-    if document is None or document == {}:
-        return {}
-    if not isinstance(document, dict):
-        raise Fault(f"the platform spec must be a mapping, but is {kind(document)}")
-    for key in document:
-        if key != "platforms":
-            raise Fault(
-                f"the platform spec has the field {excerpt(key)}, which is not known",
-                remedy="Known: platforms.",
-            )
-    for name, platform in _mapping(document.get("platforms"), "platforms").items():
-        spec = _mapping(platform, "platforms", name)
-        _mapping(spec.get("pipelineConfig"), "platforms", name, "pipelineConfig")
-        steps = ("platforms", name, "deploymentSpec", "executors")
-        deployment = _mapping(spec.get("deploymentSpec"), *steps[:-1])
-        for label, config in _mapping(deployment.get("executors"), *steps).items():
-            _mapping(config, *steps, label)
+        raise FaultError(f"is not a compiled pipeline: it has {keys}", remedy=_COMPILE)
     return document
 
 
@@ -133,7 +114,7 @@ def _mapping(value: Json, *steps: str) -> JsonObject:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Fault(f"must be a mapping, but is {kind(value)}", *steps)
+        raise FaultError(f"must be a mapping, but is {kind(value)}", *steps)
     return value
 
 
@@ -146,7 +127,7 @@ def _request(document: JsonObject) -> Documents:
     known = {*_SPEC, *_PLATFORM, *_RUNTIME, *_JOB_WITHOUT_EFFECT}
     for key in document:
         if key not in known:
-            raise Fault(f"the field {excerpt(key)} is not known beside the pipeline spec", key)
+            raise FaultError(f"the field {excerpt(key)} is not known beside the pipeline spec", key)
     spec = _spec(_first(document, _SPEC))
     runtime = _mapping(_first(document, _RUNTIME), "runtimeConfig")
     remarks = tuple(
@@ -155,7 +136,7 @@ def _request(document: JsonObject) -> Documents:
     )
     return Documents(
         _with_runtime(spec, runtime) if runtime else spec,
-        _platform(_first(document, _PLATFORM)),
+        read_platforms(_first(document, _PLATFORM)),
         remarks,
     )
 
@@ -163,10 +144,10 @@ def _request(document: JsonObject) -> Documents:
 def _with_runtime(spec: JsonObject, runtime: JsonObject) -> JsonObject:
     """The spec with a job's arguments as its defaults. `parameterValues` win over the older `parameters`."""
     try:
-        config = cast("JsonObject", schema.conform(runtime, schema.RUNTIME_CONFIG))
-    except Fault as fault:
+        config = cast("JsonObject", conform(runtime, schema.RUNTIME_CONFIG))
+    except FaultError as fault:
         raise fault.within("runtimeConfig") from None
-    regular = cast("JsonObject", schema.conform(spec, schema.PIPELINE))
+    regular = cast("JsonObject", conform(spec, schema.PIPELINE))
     values: JsonObject = {}
     for name, legacy in _mapping(config.get("parameters")).items():
         values[name] = read_constant({"constantValue": legacy})
@@ -176,7 +157,7 @@ def _with_runtime(spec: JsonObject, runtime: JsonObject) -> JsonObject:
     parameters = dict(_mapping(inputs.get("parameters")))
     for name, value in values.items():
         if name not in parameters:
-            raise Fault(
+            raise FaultError(
                 f"gives the argument {excerpt(name)}, which the pipeline does not have",
                 "runtimeConfig",
             )
@@ -208,17 +189,17 @@ def _manifest(manifests: Sequence[JsonObject]) -> Documents:
         spec = _mapping(manifest.get("spec"), "spec")
         if any(name in spec for name in _SPEC):
             try:
-                found.append(Documents(_spec(_first(spec, _SPEC)), _platform(_first(spec, _PLATFORM))))
-            except Fault as fault:
+                found.append(Documents(_spec(_first(spec, _SPEC)), read_platforms(_first(spec, _PLATFORM))))
+            except FaultError as fault:
                 raise fault.within("spec") from None
     if len(found) != 1:
         if found:
-            raise Fault(
+            raise FaultError(
                 "holds more than one pipeline",
                 remedy="Put each pipeline into a file of its own.",
             )
-        raise Fault(
+        raise FaultError(
             f"is a {manifests[0]['kind']} manifest without spec.pipelineSpec",
-            remedy="Give the PipelineVersion manifest, or the pipeline compiled without Kubernetes manifest format.",
+            remedy="Give the PipelineVersion manifest, or compile without the Kubernetes manifest format.",
         )
     return found[0]

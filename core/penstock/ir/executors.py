@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.ir import schema
-from penstock.ir.fault import Fault, Misshapen
+from penstock.ir.fault import FaultError, IrregularError
 from penstock.ir.interfaces import read_artifact_type
 from penstock.ir.numbers import plain_text
 from penstock.ir.shapes import flag, items, mapping, message, number, text, texts
@@ -28,15 +28,15 @@ _REFUSED: Final = {
 
 
 def read_executor(value: Json) -> Executor:
-    """Raises Fault and Misshapen."""
+    """Raises FaultError and IrregularError."""
     spec = message(value, schema.EXECUTOR.names)
     if len(spec) != 1:
         if not spec:
-            raise Fault(
+            raise FaultError(
                 "the executor is empty",
                 remedy="It must have a container or an importer.",
             )
-        raise Misshapen
+        raise IrregularError
     ((kind, body),) = spec.items()
     try:
         match kind:
@@ -45,18 +45,18 @@ def read_executor(value: Json) -> Executor:
             case "importer":
                 return _importer(message(body, schema.IMPORTER.names))
             case _:
-                raise Fault(
+                raise FaultError(
                     f"the executor is {_REFUSED[kind]}, and KFP itself refuses",
                     remedy="Use a container component or dsl.importer.",
                 )
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within(kind) from None
 
 
 def _container(spec: JsonObject) -> ContainerExecutor:
     image = text(spec.get("image"))
     if not image:
-        raise Fault("the container has no image", "image")
+        raise FaultError("the container has no image", "image")
     message(spec.get("lifecycle"), schema.LIFECYCLE.names)
     resources, env = spec.get("resources"), spec.get("env")
     return ContainerExecutor(
@@ -73,9 +73,9 @@ def _env_var(index: int, value: Json) -> EnvVar:
     name, content = text(spec.get("name")), text(spec.get("value"))
     if not name or "=" in name or "\0" in name:
         problem = "the environment variable has no name" if not name else "a variable's name holds '=' or NUL"
-        raise Fault(problem, "env", str(index), "name")
+        raise FaultError(problem, "env", str(index), "name")
     if "\0" in content:
-        raise Fault(
+        raise FaultError(
             f"the value of the environment variable {name} holds NUL",
             "env",
             str(index),
@@ -102,7 +102,7 @@ def _quantity(spec: JsonObject, field: str, legacy: str, unit: str) -> str:
     if written or not old:
         return written
     if old < 0:
-        raise Fault(f"must not be negative, but is {old}", "resources", legacy)
+        raise FaultError(f"must not be negative, but is {old}", "resources", legacy)
     return plain_text(old) + unit
 
 
@@ -113,7 +113,7 @@ def _accelerator(spec: JsonObject) -> Accelerator | None:
     if isinstance(old, int) and not isinstance(old, bool):
         old = str(old)
     elif old is not None and not (isinstance(old, str) and old.isdecimal() and old.isascii()):
-        raise Misshapen
+        raise IrregularError
     return Accelerator(kind, count or old or "1") if kind else None
 
 
@@ -121,18 +121,18 @@ def _importer(spec: JsonObject) -> ImporterExecutor:
     uri = message(spec.get("artifactUri"), schema.RUNTIME_VALUE.names)
     try:
         constant = read_constant(uri)
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("artifactUri") from None
     parameter = text(uri.get("runtimeParameter"))
     if not parameter and not (isinstance(constant, str) and constant):
-        raise Fault(
+        raise FaultError(
             "the importer has no URI",
             "artifactUri",
             remedy="Set constant or runtimeParameter.",
         )
     try:
         kind = read_artifact_type(spec.get("typeSchema"))
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("typeSchema") from None
     return ImporterExecutor(
         kind,
@@ -161,17 +161,17 @@ def _properties(value: Json) -> JsonObject:
 def read_constant(spec: JsonObject) -> Json:
     """The constant of a `runtimeValue`, None when it has none. At most one of its three fields may be set."""
     if len(spec) > 1:
-        raise Misshapen
+        raise IrregularError
     if "constantValue" not in spec:
         return spec.get("constant")
     legacy = message(spec["constantValue"], schema.LEGACY_VALUE.names)
     if len(legacy) != 1:
         if not legacy:
-            raise Fault("the constant is empty", "constantValue")
-        raise Misshapen
+            raise FaultError("the constant is empty", "constantValue")
+        raise IrregularError
     ((kind, value),) = legacy.items()
     if kind == "stringValue":
         return text(value)
     if kind == "intValue" and isinstance(value, str):
-        raise Misshapen
+        raise IrregularError
     return number(value)

@@ -11,16 +11,16 @@ _PLAIN: Final = re.compile(r"[\w-]+")
 _SHOWN: Final = 80
 
 
-class Misshapen(Exception):
+class IrregularError(Exception):
     """A value has not the shape that the fast reader expects.
 
-    Raised without a place. Whoever catches it asks `schema.conform` for the place, or for the same document with
-    protojson's other spellings (original field names, numbers as texts, nulls) made regular.
+    Raised without a place. Whoever catches it asks `conform` for the place, or for the same document with
+    protojson's other spellings made regular.
     """
 
 
-class Fault(Exception):
-    """A fault whose place is completed on the way out, so that reading a sound document costs nothing for it."""
+class FaultError(Exception):
+    """A fault whose place is completed on the way out: a sound document pays nothing for places."""
 
     def __init__(self, problem: str, *steps: str, remedy: str = "") -> None:
         super().__init__(problem)
@@ -28,7 +28,7 @@ class Fault(Exception):
         self.steps = steps
         self.remedy = remedy
 
-    def within(self, *steps: str) -> Fault:
+    def within(self, *steps: str) -> FaultError:
         """The same fault, seen from further out."""
         self.steps = (*steps, *self.steps)
         return self

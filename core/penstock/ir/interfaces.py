@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from penstock.ir import schema
-from penstock.ir.fault import Fault, Misshapen
+from penstock.ir.fault import FaultError, IrregularError
 from penstock.ir.names import check_name
 from penstock.ir.shapes import flag, items, mapping, message, text
 from penstock.model import (
@@ -39,7 +39,7 @@ _PLAIN_OUTPUTS: Final = {kind: OutputParameter(kind) for kind in ParameterType}
 
 
 def read_interface(inputs: Json, outputs: Json) -> Interface:
-    """Raises Fault and Misshapen."""
+    """Raises FaultError and IrregularError."""
     taken, given = (
         message(inputs, schema.INPUTS.names),
         message(outputs, schema.OUTPUTS.names),
@@ -49,7 +49,7 @@ def read_interface(inputs: Json, outputs: Json) -> Interface:
             _each("parameters", taken.get("parameters"), _input_parameter),
             _each("artifacts", taken.get("artifacts"), _input_artifact),
         )
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("inputDefinitions") from None
     try:
         return Interface(
@@ -57,7 +57,7 @@ def read_interface(inputs: Json, outputs: Json) -> Interface:
             _each("parameters", given.get("parameters"), _output_parameter),
             _each("artifacts", given.get("artifacts"), _output_artifact),
         )
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("outputDefinitions") from None
 
 
@@ -65,15 +65,15 @@ def read_artifact_type(value: Json) -> ArtifactType:
     spec = message(value, schema.ARTIFACT_TYPE.names)
     title, instance = text(spec.get("schemaTitle")), text(spec.get("instanceSchema"))
     if text(spec.get("schemaUri")):
-        raise Fault(
+        raise FaultError(
             "an artifact type by schemaUri is not supported, by KFP neither",
             "schemaUri",
             remedy="Name the type by schemaTitle, such as system.Dataset.",
         )
     if title and instance:
-        raise Misshapen
+        raise IrregularError
     if not title and not instance:
-        raise Fault(
+        raise FaultError(
             "the artifact type is missing",
             remedy="Set schemaTitle, such as system.Artifact.",
         )
@@ -86,7 +86,7 @@ def _each(group: str, value: Json, read: Callable[[Json], _Declared]) -> dict[st
         try:
             check_name(name)
             found[name] = read(one)
-        except Fault as fault:
+        except FaultError as fault:
             raise fault.within(group, name) from None
     return found
 
@@ -95,12 +95,12 @@ def _parameter_type(kind: Json, legacy: Json) -> ParameterType:
     for value, known in ((kind, _TYPES), (legacy, _LEGACY)):
         if not isinstance(value, str):
             if value is not None:
-                raise Misshapen
+                raise IrregularError
         elif value in known:
             return known[value]
         elif value not in _UNSPECIFIED:
-            raise Misshapen
-    raise Fault("the parameter has no type", remedy="Set parameterType, such as STRING.")
+            raise IrregularError
+    raise FaultError("the parameter has no type", remedy="Set parameterType, such as STRING.")
 
 
 def _input_parameter(value: Json) -> InputParameter:
@@ -149,5 +149,5 @@ def _output_artifact(value: Json) -> OutputArtifact:
 def _typed(value: Json) -> ArtifactType:
     try:
         return read_artifact_type(value)
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("artifactType") from None

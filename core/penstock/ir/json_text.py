@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final, NoReturn, cast
 
-from penstock.ir.fault import Fault, excerpt
+from penstock.ir.fault import FaultError, excerpt
 from penstock.ir.numbers import plain_number
 from penstock.ir.yaml_stream import MAX_DEPTH
 from penstock.model import Json
@@ -14,21 +14,21 @@ _MAX_DIGITS: Final = 400
 
 
 def read_json(text: str) -> Json:
-    """Raises Fault, with line and column where the text is not JSON."""
+    """Raises FaultError, with line and column where the text is not JSON."""
     try:
         value = cast("Json", _DECODER.decode(text))
     except json.JSONDecodeError as error:
-        raise Fault(f"is not JSON (line {error.lineno}, column {error.colno}): {error.msg}") from None
+        raise FaultError(f"is not JSON (line {error.lineno}, column {error.colno}): {error.msg}") from None
     except ValueError as error:
-        raise Fault(f"is not JSON that a pipeline can use: {error}") from None
+        raise FaultError(f"is not JSON that a pipeline can use: {error}") from None
     except RecursionError:
-        raise Fault(f"is nested deeper than {MAX_DEPTH} levels") from None
+        raise FaultError(f"is nested deeper than {MAX_DEPTH} levels") from None
     check_depth(value)
     return value
 
 
 def check_depth(value: Json) -> None:
-    """Raises Fault for what is nested deeper than MAX_DEPTH levels."""
+    """Raises FaultError for what is nested deeper than MAX_DEPTH levels."""
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(MAX_DEPTH + 1):
         if not level:
@@ -39,7 +39,7 @@ def check_depth(value: Json) -> None:
             for child in (parent.values() if isinstance(parent, dict) else parent)
             if isinstance(child, (dict, list))
         ]
-    raise Fault(f"is nested deeper than {MAX_DEPTH} levels")
+    raise FaultError(f"is nested deeper than {MAX_DEPTH} levels")
 
 
 def _mapping(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -9,9 +9,10 @@ from typing import Final, cast
 from penstock.errors import InvalidPipelineError
 from penstock.ir import schema
 from penstock.ir.canonical import digest
+from penstock.ir.conform import conform
 from penstock.ir.documents import MAX_BYTES, Documents, read_documents
 from penstock.ir.executors import read_executor
-from penstock.ir.fault import Fault, Misshapen, excerpt
+from penstock.ir.fault import FaultError, IrregularError, excerpt
 from penstock.ir.interfaces import read_interface
 from penstock.ir.names import check_name
 from penstock.ir.notes import notes
@@ -38,19 +39,19 @@ def load(
 ) -> Pipeline:
     """A pipeline from IR YAML or JSON: a path is read, `str` and `bytes` are the document itself.
 
-    `source` names the document in messages (a path names itself), `limit` is the largest size in bytes. Raises
-    InvalidPipelineError, with one sentence that says what is wrong, where, and what to do.
+    `source` names the document in messages (a path names itself), `limit` is the largest size in bytes.
+    Raises InvalidPipelineError, with one sentence that says what is wrong, where, and what to do.
     """
     source = source or (os.fspath(document) if isinstance(document, os.PathLike) else "")
     try:
         found = read_documents(document, limit)
         try:
             return _pipeline(found)
-        except Misshapen:
+        except IrregularError:
             return _pipeline(_regular(found))
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.as_error(source) from None
-    except (Misshapen, RecursionError):
+    except (IrregularError, RecursionError):
         raise InvalidPipelineError("the pipeline has a form that cannot be read", source=source) from None
 
 
@@ -58,7 +59,7 @@ def _regular(found: Documents) -> Documents:
     """Says what is wrong with the document, or makes its unusual spellings regular."""
     return replace(
         found,
-        pipeline=cast("JsonObject", schema.conform(found.pipeline, schema.PIPELINE)),
+        pipeline=cast("JsonObject", conform(found.pipeline, schema.PIPELINE)),
     )
 
 
@@ -69,20 +70,20 @@ def _pipeline(found: Documents) -> Pipeline:
     name = text(info.get("name"))
     try:
         check_name(name, "the pipeline's name")
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("pipelineInfo", "name") from None
     deployment = message(spec.get("deploymentSpec"), schema.DEPLOYMENT.names)
     executors: dict[str, Executor] = {}
     for label, one in mapping(deployment.get("executors")).items():
         try:
             executors[label] = read_executor(one)
-        except Fault as fault:
+        except FaultError as fault:
             raise fault.within("deploymentSpec", "executors", label) from None
     components: dict[str, Component] = {}
     for key, one in mapping(spec.get("components")).items():
         try:
             components[key] = _component(key, one)
-        except Fault as fault:
+        except FaultError as fault:
             raise fault.within("components", key) from None
     root = _root(spec)
     check_references(root, components, executors)
@@ -106,13 +107,13 @@ def _pipeline(found: Documents) -> Pipeline:
 def _schema_version(spec: JsonObject) -> str:
     version = spec.get("schemaVersion")
     if version is None:
-        raise Fault(
+        raise FaultError(
             "the pipeline has no schemaVersion",
             "schemaVersion",
             remedy="Compile it again with kfp 2.",
         )
     if version not in SCHEMA_VERSIONS:
-        raise Fault(
+        raise FaultError(
             f"the schema version {excerpt(version)} is not known",
             "schemaVersion",
             remedy=f"Known are {' and '.join(SCHEMA_VERSIONS)}; compile the pipeline with kfp 2.",
@@ -122,7 +123,7 @@ def _schema_version(spec: JsonObject) -> str:
 
 def _root(spec: JsonObject) -> Component:
     if spec.get("root") is None:
-        raise Fault(
+        raise FaultError(
             "the pipeline has no root",
             "root",
             remedy="Compile the pipeline again with kfp 2.",
@@ -130,9 +131,9 @@ def _root(spec: JsonObject) -> Component:
     try:
         root = _component("root", spec["root"])
         if root.dag is None:
-            raise Fault("the root must be a DAG, not an executor", "executorLabel")
+            raise FaultError("the root must be a DAG, not an executor", "executorLabel")
         return root
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("root") from None
 
 
@@ -145,13 +146,13 @@ def _component(name: str, value: Json) -> Component:
     dag, label = spec.get("dag"), text(spec.get("executorLabel"))
     if dag is not None:
         if "executorLabel" in spec:
-            raise Misshapen
+            raise IrregularError
         try:
             return Component(name, interface, read_dag(dag), passthroughs)
-        except Fault as fault:
+        except FaultError as fault:
             raise fault.within("dag") from None
     if not label:
-        raise Fault("the component has neither a dag nor an executorLabel")
+        raise FaultError("the component has neither a dag nor an executorLabel")
     return Component(name, interface, label, passthroughs)
 
 
@@ -159,7 +160,7 @@ def _passthrough(value: Json) -> TaskConfigPassthrough:
     spec = message(value, schema.PASSTHROUGH_FIELD.names)
     field = text(spec.get("field")) or "NONE"
     if field not in schema.PASSTHROUGH.names:
-        raise Misshapen
+        raise IrregularError
     return TaskConfigPassthrough(field, flag(spec.get("applyToTask")))
 
 
@@ -168,4 +169,4 @@ def _digest(found: Documents) -> str:
         return digest(found.pipeline, found.platform)
     except UnicodeEncodeError as error:
         shown = excerpt(str(error.object)[max(0, error.start - 20) : error.start])
-        raise Fault(f"a text is not valid Unicode: a lone surrogate stands after {shown}") from None
+        raise FaultError(f"a text is not valid Unicode: a lone surrogate stands after {shown}") from None

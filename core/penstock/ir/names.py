@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from penstock.ir.fault import Fault, excerpt
+from penstock.ir.fault import FaultError, excerpt
 
 MAX_NAME: Final = 240
 """Bytes of a name: file systems allow 255 for a file, and some of ours get an ending."""
@@ -15,15 +15,16 @@ _UNSAFE: Final = re.compile(r"[/\\\[\]\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udff
 
 
 def check_name(name: str, what: str = "the name") -> None:
-    """Raises Fault for a name that would lead out of its folder, or could not be told from a path."""
+    """Raises FaultError for a name that would lead out of its folder, or could not be told from a path."""
     if _SAFE.fullmatch(name):
         return
     if not name:
-        raise Fault(f"{what} is empty")
+        raise FaultError(f"{what} is empty")
     if found := _UNSAFE.search(name):
-        raise Fault(
+        raise FaultError(
             f"{what} {excerpt(name)} contains {excerpt(found[0])}, and it becomes part of paths",
             remedy="Use letters, digits, '-', '_' and single '.'.",
         )
     if len(name.encode()) > MAX_NAME:
-        raise Fault(f"{what} {excerpt(name)} is longer than {MAX_NAME} bytes, and it becomes part of paths")
+        problem = f"{what} {excerpt(name)} is longer than {MAX_NAME} bytes, and it becomes part of paths"
+        raise FaultError(problem)

@@ -1,24 +1,13 @@
-"""What a document says and penstock reads without effect: one sentence each, so that nothing is ignored silently."""
+"""What a document says without effect in penstock: one sentence each, so that nothing is ignored silently."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from penstock.ir.fault import excerpt, place
+from penstock.ir.platforms import KUBERNETES, strangers
 from penstock.ir.shapes import mapping
 from penstock.model import Component, ContainerExecutor, Dag, Executor, Json, JsonObject
-
-_PLATFORM: Final = frozenset({"deploymentSpec", "platform", "config", "pipelineConfig"})
-_PIPELINE_CONFIG: Final = frozenset(
-    {
-        "workspace",
-        "resourceTtlOnCompletion",
-        "resourceTtlOnSuccess",
-        "resourceTtlOnFailure",
-        "activeDeadlineSeconds",
-    }
-)
 
 
 def notes(
@@ -85,7 +74,8 @@ def _tasks(document: JsonObject, root: Component, components: Mapping[str, Compo
         tasks = mapping(mapping(mapping(spec).get("dag")).get("tasks"))
         for task in component.body.tasks.values():
             if task.loop is None and mapping(tasks[task.name]).get("iteratorPolicy"):
-                yield f"{place(*steps, 'dag', 'tasks', task.name, 'iteratorPolicy')} has no effect: the task is no loop."
+                where = place(*steps, "dag", "tasks", task.name, "iteratorPolicy")
+                yield f"{where} has no effect: the task is no loop."
 
 
 def _platforms(platform: JsonObject, executors: Mapping[str, Executor]) -> Iterator[str]:
@@ -94,13 +84,11 @@ def _platforms(platform: JsonObject, executors: Mapping[str, Executor]) -> Itera
         if name != "kubernetes":
             yield f"{where} has no effect: the only platform that is known is kubernetes."
             continue
+        for steps in strangers(value, KUBERNETES, "platforms", name):
+            yield f"{place(*steps)} is not known and has no effect."
         spec = mapping(value)
-        for field in sorted(spec.keys() - _PLATFORM):
-            yield f"{where}.{field} is not known and has no effect."
         if spec.get("config"):
             yield f"{where}.config has no effect."
-        for field in sorted(mapping(spec.get("pipelineConfig")).keys() - _PIPELINE_CONFIG):
-            yield f"{place('platforms', name, 'pipelineConfig', field)} is not known and has no effect."
         for label in _labels(spec.get("deploymentSpec")):
             if not isinstance(executors.get(label), ContainerExecutor):
                 yield (

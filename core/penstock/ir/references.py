@@ -1,4 +1,4 @@
-"""What a pipeline's parts say of each other must hold: names lead somewhere, inputs have sources, nothing goes in circles."""
+"""What a pipeline's parts say of each other: names lead somewhere, inputs have sources, no circles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from penstock.ir.cycles import find_cycle, find_recursion
-from penstock.ir.fault import Fault, excerpt
+from penstock.ir.fault import FaultError, excerpt
+from penstock.ir.names import MAX_NAME
 from penstock.model import (
     ArtifactLoop,
     ArtifactSource,
@@ -34,13 +35,13 @@ def check_references(
     components: Mapping[str, Component],
     executors: Mapping[str, Executor],
 ) -> None:
-    """Raises Fault."""
+    """Raises FaultError."""
     _component(root, root, components, executors, ("root",))
     for name, component in components.items():
         _component(component, root, components, executors, ("components", name))
     if chain := find_recursion(root, components):
         problem = f"a component uses itself: {' -> '.join(chain)}"
-        raise Fault(problem, "components", chain[0], remedy="Repeat work with a loop instead.")
+        raise FaultError(problem, "components", chain[0], remedy="Repeat work with a loop instead.")
 
 
 def _component(
@@ -55,13 +56,13 @@ def _component(
         if isinstance(body, Dag):
             _Dag(component, body, root, components).check()
         elif body not in executors:
-            raise Fault(
+            raise FaultError(
                 f"there is no executor {excerpt(body)} in deploymentSpec.executors{_hint(body, executors)}",
                 "executorLabel",
             )
         else:
             _importer(component, executors[body], body)
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within(*steps) from None
 
 
@@ -70,12 +71,12 @@ def _importer(component: Component, executor: Executor, label: str) -> None:
         return
     name = executor.uri_parameter
     if name is not None and name not in component.interface.input_parameters:
-        raise Fault(
-            f"the importer {excerpt(label)} takes its URI from the input {excerpt(name)}, which is not declared",
+        raise FaultError(
+            f"the importer {excerpt(label)} takes its URI from the undeclared input {excerpt(name)}",
             "inputDefinitions",
         )
     if len(component.interface.output_artifacts) != 1:
-        raise Fault(
+        raise FaultError(
             "an importer must declare exactly one output artifact",
             "outputDefinitions",
             "artifacts",
@@ -100,17 +101,17 @@ class _Dag:
     def check(self) -> None:
         for task in self.dag.tasks.values():
             if task.component not in self.components:
-                raise Fault(
-                    f"there is no component {excerpt(task.component)}{_hint(task.component, self.components)}",
+                raise FaultError(
+                    f"there is no component {_name(task.component, self.components)}",
                     *("dag", "tasks", task.name, "componentRef", "name"),
                 )
         for task in self.dag.tasks.values():
             try:
                 self._task(task)
-            except Fault as fault:
+            except FaultError as fault:
                 raise fault.within("dag", "tasks", task.name) from None
         if cycle := find_cycle(self.dag.tasks):
-            raise Fault(
+            raise FaultError(
                 f"the tasks wait for each other in a circle: {' -> '.join(cycle)}",
                 *("dag", "tasks", cycle[0]),
                 remedy="Remove one of these dependencies.",
@@ -122,7 +123,7 @@ class _Dag:
         tasks = self.dag.tasks
         for name in task.dependencies:
             if name not in tasks:
-                raise Fault(
+                raise FaultError(
                     f"there is no task {excerpt(name)} in this DAG{_hint(name, tasks)}",
                     "dependentTasks",
                 )
@@ -137,8 +138,8 @@ class _Dag:
         for name, source in task.artifacts.items():
             if name not in interface.input_artifacts and name != items:
                 known = interface.input_artifacts
-                problem = f"{task.component} has no input artifact {excerpt(name)}{_hint(name, known)}"
-                raise Fault(problem, "inputs", "artifacts", name)
+                problem = f"{task.component} has no input artifact {_name(name, known)}"
+                raise FaultError(problem, "inputs", "artifacts", name)
             self._artifact(name, source)
         if task.loop is not None:
             self._loop(task)
@@ -150,21 +151,22 @@ class _Dag:
                 and name != item
                 and parameter.type not in _GIVEN
             ):
-                raise Fault(
-                    f"the required parameter {excerpt(name)} of {task.component} has no source{self._stray(task, name)}",
+                raise FaultError(
+                    f"the required parameter {excerpt(name)} of {task.component} has no source"
+                    f"{self._stray(task, name)}",
                     *("inputs", "parameters"),
                     remedy="Give it a source, a default, or isOptional: true.",
                 )
         for name, artifact in interface.input_artifacts.items():
             if name not in task.artifacts and not artifact.optional and name != item:
-                raise Fault(
+                raise FaultError(
                     f"the required artifact {excerpt(name)} of {task.component} has no source",
                     *("inputs", "artifacts"),
                     remedy="Give it a source, or isOptional: true.",
                 )
 
     def _stray(self, task: Task, name: str) -> str:
-        """A hint at an input of the task that the component does not declare: likely a wrong spelling of `name`."""
+        """An input of the task that the component does not declare is likely a wrong spelling of `name`."""
         declared = self.components[task.component].interface.input_parameters
         close = difflib.get_close_matches(name, [one for one in task.parameters if one not in declared], n=1)
         return f", but the task gives {excerpt(close[0])}" if close else ""
@@ -175,8 +177,8 @@ class _Dag:
         if isinstance(origin, ComponentInput):
             known = self.owner.interface.input_parameters
             if origin.name not in known:
-                raise Fault(
-                    f"the surrounding DAG has no input parameter {excerpt(origin.name)}{_hint(origin.name, known)}",
+                raise FaultError(
+                    f"the surrounding DAG has no input parameter {_name(origin.name, known)}",
                     *(*steps, "componentInputParameter"),
                 )
         elif isinstance(origin, TaskOutput):
@@ -186,12 +188,12 @@ class _Dag:
                 problem = (
                     f"there is no task {excerpt(origin.task)} in this DAG{_hint(origin.task, self.dag.tasks)}"
                 )
-                raise Fault(problem, *steps, "taskFinalStatus")
+                raise FaultError(problem, *steps, "taskFinalStatus")
         elif isinstance(origin, RuntimeParameter):
             known = self.root.interface.input_parameters
             if origin.name not in known:
-                raise Fault(
-                    f"the pipeline has no parameter {excerpt(origin.name)}{_hint(origin.name, known)}",
+                raise FaultError(
+                    f"the pipeline has no parameter {_name(origin.name, known)}",
                     *(*steps, "runtimeValue", "runtimeParameter"),
                 )
 
@@ -202,24 +204,24 @@ class _Dag:
             return
         known = self.owner.interface.input_artifacts
         if source.name not in known:
-            raise Fault(
-                f"the surrounding DAG has no input artifact {excerpt(source.name)}{_hint(source.name, known)}",
+            raise FaultError(
+                f"the surrounding DAG has no input artifact {_name(source.name, known)}",
                 *(*steps, "componentInputArtifact"),
             )
 
     def _output(self, what: str, producer: str, output: str, *steps: str) -> None:
         task = self.dag.tasks.get(producer)
         if task is None:
-            raise Fault(
+            raise FaultError(
                 f"there is no task {excerpt(producer)} in this DAG{_hint(producer, self.dag.tasks)}",
                 *steps,
             )
         interface = self.components[task.component].interface
         known = interface.output_parameters if what == "parameter" else interface.output_artifacts
         if output not in known:
-            raise Fault(
+            raise FaultError(
                 f"the task {excerpt(producer)} ({task.component}) has no output {what} "
-                f"{excerpt(output)}{_hint(output, known)}",
+                f"{_name(output, known)}",
                 *steps,
             )
 
@@ -231,15 +233,15 @@ class _Dag:
         field = "artifactIterator" if over_artifacts else "parameterIterator"
         given = task.artifacts if over_artifacts else task.parameters
         if loop.items_input and loop.items_input not in given:
-            raise Fault(
-                f"the loop's items come from the input {excerpt(loop.items_input)}, which the task does not have"
+            raise FaultError(
+                f"the loop's items come from the input {excerpt(loop.items_input)}, which the task lacks"
                 f"{_hint(loop.items_input, given)}",
                 *(field, "items"),
             )
         taken = interface.input_artifacts if over_artifacts else interface.input_parameters
         if loop.item not in taken:
-            raise Fault(
-                f"the loop's item goes to the input {excerpt(loop.item)}, which {task.component} does not declare"
+            raise FaultError(
+                f"the loop's item goes to the input {excerpt(loop.item)}, which {task.component} lacks"
                 f"{_hint(loop.item, taken)}",
                 *(field, "itemInput"),
             )
@@ -249,7 +251,7 @@ class _Dag:
         for name, output in outputs.items():
             steps = ("dag", "outputs", group, name)
             if name not in declared:
-                raise Fault(
+                raise FaultError(
                     f"the output {what} {excerpt(name)} is not in outputDefinitions",
                     *steps,
                 )
@@ -257,6 +259,11 @@ class _Dag:
                 self._output(what, selector.task, selector.output, *steps)
 
 
+def _name(name: str, known: Collection[str]) -> str:
+    """The name in quotes, and one of the known ones that it may have been meant for."""
+    return excerpt(name) + _hint(name, known)
+
+
 def _hint(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1) if len(name) <= MAX_NAME else []
     return f" (did you mean {excerpt(close[0])}?)" if close else ""

@@ -1,26 +1,16 @@
-"""The messages of KFP's `pipeline_spec.proto` (SDK 2.17), and their JSON as protojson reads it.
-
-`conform` is the slow, explaining reader: it says exactly where a document departs from the messages, and makes
-regular what protojson also accepts (original field names, numbers as texts, enum numbers, nulls). The fast readers
-of this package only know the regular form.
-"""
+"""The messages of KFP's `pipeline_spec.proto` (SDK 2.17)."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from penstock.ir.fault import Fault, excerpt, kind
-from penstock.ir.numbers import plain_number
-from penstock.model import Json, JsonObject
-
 _CAPITAL: Final = re.compile(r"(?<!^)[A-Z]")
 
 
-def _snake(name: str) -> str:
+def snake_case(name: str) -> str:
     return _CAPITAL.sub(lambda match: f"_{match[0].lower()}", name)
 
 
@@ -48,17 +38,22 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`one_of`: groups of fields of which at most one may be set. `dropped`: fields of other versions that mean nothing."""
+    """`one_of`: groups of fields of which one may be set; `dropped`: fields that mean nothing.
+
+    `open`: unknown fields are kept instead of refused. `original` maps the proto's own field names
+    (snake_case), which protojson accepts too, to the regular ones.
+    """
 
     fields: Mapping[str, Shape]
     one_of: tuple[tuple[str, ...], ...] = ()
     dropped: frozenset[str] = frozenset()
+    open: bool = False
     names: frozenset[str] = field(init=False)
     original: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", frozenset(self.fields))
-        object.__setattr__(self, "original", {_snake(name): name for name in self.fields})
+        object.__setattr__(self, "original", {snake_case(name): name for name in self.fields})
 
 
 Shape: TypeAlias = Scalar | Enum | ListOf | MapOf | Message
@@ -307,108 +302,3 @@ RUNTIME_CONFIG: Final = Message(
         "parameterValues": STRUCT,
     }
 )
-
-_DURATION: Final = re.compile(r"\d{1,12}(\.\d{1,9})?s", re.ASCII)
-_DIGITS: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
-
-
-def conform(value: Json, shape: Shape) -> Json:
-    """The value in its regular form. Raises Fault for whatever does not fit, with its steps."""
-    match shape:
-        case Message():
-            return _message(_mapping(value), shape)
-        case MapOf(item):
-            return {name: _within(name, one, item) for name, one in _mapping(value).items()}
-        case ListOf(item):
-            if not isinstance(value, list):
-                raise _wrong("a list", value)
-            return [_within(str(index), one, item) for index, one in enumerate(value)]
-        case Enum(names):
-            return _enum(value, names)
-        case Scalar():
-            return _scalar(value, shape)
-
-
-def _within(step: str, value: Json, shape: Shape) -> Json:
-    try:
-        return conform(value, shape)
-    except Fault as fault:
-        raise fault.within(step) from None
-
-
-def _message(value: JsonObject, shape: Message) -> Json:
-    found: JsonObject = {}
-    for key, one in value.items():
-        if key in shape.dropped:
-            continue
-        name = key if key in shape.fields else shape.original.get(key)
-        if name is None:
-            raise _unknown(key, shape)
-        if one is None and shape.fields[name] is not VALUE:
-            continue
-        if name in found:
-            raise Fault(f"the field {name} is given twice, as {name} and as {_snake(name)}")
-        found[name] = _within(key, one, shape.fields[name])
-    for group in shape.one_of:
-        together = [name for name in group if name in found]
-        if len(together) > 1:
-            raise Fault(f"has both {together[0]} and {together[1]}, of which only one may be set")
-    return found
-
-
-def _unknown(key: str, shape: Message) -> Fault:
-    close = difflib.get_close_matches(key, shape.fields, n=1)
-    known = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(sorted(shape.fields))}."
-    return Fault(f"the field {excerpt(key)} is not known", remedy=known)
-
-
-def _mapping(value: Json) -> JsonObject:
-    if not isinstance(value, dict):
-        raise _wrong("a mapping", value)
-    return value
-
-
-def _enum(value: Json, names: tuple[str, ...]) -> Json:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
-        return names[value]
-    if value not in names or not isinstance(value, str):
-        raise Fault(f"must be one of {', '.join(names)}, but is {excerpt(value)}")
-    return value
-
-
-def _scalar(value: Json, shape: Scalar) -> Json:
-    fits = False
-    if shape is VALUE:
-        return value
-    if shape is TEXT:
-        fits = isinstance(value, str)
-    elif shape is FLAG:
-        fits = isinstance(value, bool)
-    elif shape is STRUCT:
-        fits = isinstance(value, dict)
-    elif shape is DURATION:
-        fits = isinstance(value, str) and _DURATION.fullmatch(value) is not None
-    elif not isinstance(value, bool):
-        number = _number(value)
-        if number is not None and (shape is NUMBER or isinstance(number, int)):
-            return number
-    if not fits:
-        raise _wrong(shape.what, value)
-    return value
-
-
-def _number(value: Json) -> int | float | None:
-    """protojson takes numbers as texts, too."""
-    if isinstance(value, str):
-        try:
-            return plain_number(int(value) if _DIGITS.fullmatch(value) else float(value))
-        except ValueError:
-            return None
-    return value if isinstance(value, (int, float)) else None
-
-
-def _wrong(what: str, value: Json) -> Fault:
-    shown = (
-        f" ({excerpt(value)})" if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
-    )
-    return Fault(f"must be {what}, but is {kind(value)}{shown}")

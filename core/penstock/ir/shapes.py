@@ -1,11 +1,11 @@
-"""Narrowing of JSON values on the fast path: regular or Misshapen, no place, no message."""
+"""Narrowing of JSON values on the fast path: regular or IrregularError, no place, no message."""
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from penstock.ir.fault import Misshapen
+from penstock.ir.fault import IrregularError
 from penstock.model import Json, JsonObject
 
 _NOTHING: Final[JsonObject] = {}
@@ -16,7 +16,7 @@ def message(value: Json, names: AbstractSet[str]) -> JsonObject:
     if value is None:
         return _NOTHING
     if not isinstance(value, dict) or not value.keys() <= names:
-        raise Misshapen
+        raise IrregularError
     return value
 
 
@@ -24,7 +24,7 @@ def mapping(value: Json) -> JsonObject:
     if value is None:
         return _NOTHING
     if not isinstance(value, dict):
-        raise Misshapen
+        raise IrregularError
     return value
 
 
@@ -32,7 +32,7 @@ def text(value: Json) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Misshapen
+        raise IrregularError
     return value
 
 
@@ -40,11 +40,11 @@ def texts(value: Json) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise Misshapen
+        raise IrregularError
     found: list[str] = []
     for one in value:
         if not isinstance(one, str):
-            raise Misshapen
+            raise IrregularError
         found.append(one)
     return tuple(found)
 
@@ -53,7 +53,7 @@ def flag(value: Json) -> bool:
     if value is None:
         return False
     if not isinstance(value, bool):
-        raise Misshapen
+        raise IrregularError
     return value
 
 
@@ -61,7 +61,7 @@ def items(value: Json) -> list[Json]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Misshapen
+        raise IrregularError
     return value
 
 
@@ -69,7 +69,7 @@ def integer(value: Json) -> int:
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Misshapen
+        raise IrregularError
     return value
 
 
@@ -77,5 +77,5 @@ def number(value: Json) -> float | int | None:
     if value is None:
         return None
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise Misshapen
+        raise IrregularError
     return value

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.ir import schema
+from penstock.ir.conform import conform
 from penstock.ir.executors import read_constant
-from penstock.ir.fault import Fault, Misshapen, excerpt, kind
+from penstock.ir.fault import FaultError, IrregularError, excerpt, kind
 from penstock.ir.json_text import read_json
 from penstock.ir.names import check_name
 from penstock.ir.shapes import (
@@ -58,22 +59,22 @@ _STRATEGIES: Final = {
 
 
 def read_dag(value: Json) -> Dag:
-    """Raises Fault and Misshapen. What the tasks refer to is checked by `references`, not here."""
+    """Raises FaultError and IrregularError. What the tasks refer to is checked by `references`, not here."""
     spec = message(value, schema.DAG.names)
     tasks: dict[str, Task] = {}
     for name, one in mapping(spec.get("tasks")).items():
         try:
             check_name(name, "the task name")
             tasks[name] = _task(name, message(one, schema.TASK.names))
-        except Fault as fault:
+        except FaultError as fault:
             raise fault.within("tasks", name) from None
     if not tasks:
-        raise Fault("the DAG has no tasks", "tasks")
+        raise FaultError("the DAG has no tasks", "tasks")
     try:
         outputs = message(spec.get("outputs"), schema.DAG_OUTPUTS.names)
         parameters = _outputs("parameters", outputs.get("parameters"))
         artifacts = _outputs("artifacts", outputs.get("artifacts"))
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("outputs") from None
     return Dag(tasks, parameters, artifacts, _dependents(tasks))
 
@@ -81,7 +82,7 @@ def read_dag(value: Json) -> Dag:
 def _task(name: str, spec: JsonObject) -> Task:
     component = text(message(spec.get("componentRef"), schema.NAMED.names).get("name"))
     if not component:
-        raise Fault("the task names no component", "componentRef", "name")
+        raise FaultError("the task names no component", "componentRef", "name")
     inputs = message(spec.get("inputs"), schema.TASK_INPUTS.names)
     producers: set[str] = set()
     try:
@@ -91,7 +92,7 @@ def _task(name: str, spec: JsonObject) -> Task:
         artifacts = {
             key: _artifact(key, one, producers) for key, one in mapping(inputs.get("artifacts")).items()
         }
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("inputs") from None
     dependencies = texts(spec.get("dependentTasks"))
     producers.difference_update(dependencies)
@@ -117,7 +118,7 @@ def _parameter(name: str, value: Json, producers: set[str]) -> ParameterSource:
         if len(spec) > 1:
             selector = _expression(spec, "parameterExpressionSelector")
             if len(spec) > 2 or "parameterExpressionSelector" not in spec:
-                raise Misshapen
+                raise IrregularError
         for kind_, body in spec.items():
             if kind_ == "componentInputParameter":
                 return ParameterSource(ComponentInput(_named(body, kind_)), selector)
@@ -134,11 +135,11 @@ def _parameter(name: str, value: Json, producers: set[str]) -> ParameterSource:
                 task = _named(status.get("producerTask"), kind_, "producerTask")
                 producers.add(task)
                 return ParameterSource(FinalStatus(task), selector)
-        raise Fault(
+        raise FaultError(
             "the input has no source",
             remedy="Give it a constant, an input of the DAG, or a task's output.",
         )
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("parameters", name) from None
 
 
@@ -149,8 +150,8 @@ def _runtime_value(value: Json) -> Constant | RuntimeParameter:
         if "runtimeParameter" in spec:
             return RuntimeParameter(_named(spec["runtimeParameter"], "runtimeParameter"))
         if not spec:
-            raise Fault("the value is missing", remedy="Set constant.")
-    except Fault as fault:
+            raise FaultError("the value is missing", remedy="Set constant.")
+    except FaultError as fault:
         raise fault.within("runtimeValue") from None
     return Constant(constant)
 
@@ -159,7 +160,7 @@ def _artifact(name: str, value: Json, producers: set[str]) -> ArtifactSource:
     try:
         spec = message(value, schema.ARTIFACT_SOURCE.names)
         if len(spec) > 1:
-            raise Misshapen
+            raise IrregularError
         if "componentInputArtifact" in spec:
             return ComponentInput(_named(spec["componentInputArtifact"], "componentInputArtifact"))
         if "taskOutputArtifact" in spec:
@@ -172,25 +173,25 @@ def _artifact(name: str, value: Json, producers: set[str]) -> ArtifactSource:
                 "outputArtifactKey",
             )
             return TaskOutput(task, key)
-        raise Fault(
+        raise FaultError(
             "the input has no source",
             remedy="Give it an input of the DAG, or a task's output.",
         )
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("artifacts", name) from None
 
 
 def _named(value: Json, *steps: str) -> str:
     found = text(value)
     if not found:
-        raise Fault("a name is missing", *steps)
+        raise FaultError("a name is missing", *steps)
     return found
 
 
 def _expression(spec: JsonObject, field: str) -> str:
     found = text(spec.get(field))
     if len(found) > MAX_EXPRESSION:
-        raise Fault(
+        raise FaultError(
             f"the expression has {len(found)} characters, more than the {MAX_EXPRESSION} that are allowed",
             field,
             remedy="Move the decision into a component.",
@@ -204,10 +205,10 @@ def _trigger(value: Json) -> Trigger:
     spec = message(value, schema.TRIGGER.names)
     strategy = _STRATEGIES.get(text(spec.get("strategy")) or "TRIGGER_STRATEGY_UNSPECIFIED")
     if strategy is None:
-        raise Misshapen
+        raise IrregularError
     try:
         return Trigger(_expression(spec, "condition"), strategy)
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("triggerPolicy") from None
 
 
@@ -233,7 +234,7 @@ def _retry(value: Json) -> Retry | None:
     )
     if count < 0 or (factor or 0) < 0:
         field = "maxRetryCount" if count < 0 else "backoffFactor"
-        raise Fault("must not be negative", "retryPolicy", field)
+        raise FaultError("must not be negative", "retryPolicy", field)
     return (
         Retry(count, wait, float(factor or 2.0), min(longest or MAX_BACKOFF, MAX_BACKOFF)) if count else None
     )
@@ -244,9 +245,9 @@ def _seconds(value: Json) -> float:
     if value is None:
         return 0.0
     try:
-        schema.conform(value, schema.DURATION)
-    except Fault:
-        raise Misshapen from None
+        conform(value, schema.DURATION)
+    except FaultError:
+        raise IrregularError from None
     return float(text(value)[:-1])
 
 
@@ -255,13 +256,13 @@ def _loop(spec: JsonObject) -> Loop | None:
     policy = message(spec.get("iteratorPolicy"), schema.ITERATOR_POLICY.names)
     parallelism = integer(policy.get("parallelismLimit"))
     if parallelism < 0:
-        raise Fault("must not be negative", "iteratorPolicy", "parallelismLimit")
+        raise FaultError("must not be negative", "iteratorPolicy", "parallelismLimit")
     if parameter is not None:
         if artifact is not None:
-            raise Misshapen
+            raise IrregularError
         try:
             return _parameter_loop(message(parameter, schema.PARAMETER_ITERATOR.names), parallelism)
-        except Fault as fault:
+        except FaultError as fault:
             raise fault.within("parameterIterator") from None
     if artifact is None:
         return None
@@ -273,7 +274,7 @@ def _loop(spec: JsonObject) -> Loop | None:
             _named(source.get("inputArtifact"), "items", "inputArtifact"),
             parallelism,
         )
-    except Fault as fault:
+    except FaultError as fault:
         raise fault.within("artifactIterator") from None
 
 
@@ -281,15 +282,15 @@ def _parameter_loop(spec: JsonObject, parallelism: int) -> ParameterLoop:
     item = _named(spec.get("itemInput"), "itemInput")
     source = message(spec.get("items"), schema.PARAMETER_ITEMS.names)
     if len(source) > 1:
-        raise Misshapen
+        raise IrregularError
     if "raw" not in source:
         name = _named(source.get("inputParameter"), "items", "inputParameter")
         return ParameterLoop(item, None, name, parallelism)
     try:
         values = read_json(text(source["raw"]))
         if not isinstance(values, list):
-            raise Fault(f"must be a JSON list, but is {kind(values)}: {excerpt(source['raw'])}")
-    except Fault as fault:
+            raise FaultError(f"must be a JSON list, but is {kind(values)}: {excerpt(source['raw'])}")
+    except FaultError as fault:
         raise fault.within("items", "raw") from None
     return ParameterLoop(item, tuple(values), "", parallelism)
 
@@ -300,7 +301,7 @@ def _outputs(group: str, value: Json) -> dict[str, DagOutput]:
         try:
             check_name(name, "the output name")
             found[name] = _parameter_output(one) if group == "parameters" else _artifact_output(one)
-        except Fault as fault:
+        except FaultError as fault:
             raise fault.within(group, name) from None
     return found
 
@@ -308,7 +309,7 @@ def _outputs(group: str, value: Json) -> dict[str, DagOutput]:
 def _parameter_output(value: Json) -> DagOutput:
     spec = message(value, schema.DAG_PARAMETER.names)
     if len(spec) > 1:
-        raise Misshapen
+        raise IrregularError
     if "valueFromParameter" in spec:
         return DagOutput(
             (
@@ -331,7 +332,7 @@ def _parameter_output(value: Json) -> DagOutput:
         for index, one in enumerate(items(several.get("parameterSelectors")))
     )
     if not selectors:
-        raise Fault("the output selects no task's output")
+        raise FaultError("the output selects no task's output")
     return DagOutput(selectors, one_of=True)
 
 
@@ -342,7 +343,7 @@ def _artifact_output(value: Json) -> DagOutput:
         for index, one in enumerate(items(spec.get("artifactSelectors")))
     )
     if not selectors:
-        raise Fault("the output selects no task's output")
+        raise FaultError("the output selects no task's output")
     return DagOutput(selectors, one_of=len(selectors) > 1)
 
 
@@ -355,7 +356,7 @@ def _selector(value: Json, key: str, *steps: str) -> OutputSelector:
 
 
 def _dependents(tasks: dict[str, Task]) -> dict[str, tuple[str, ...]]:
-    """The inverse of `upstream`, each list in alphabetical order so that it does not depend on the document's."""
+    """The inverse of `upstream`, in alphabetical order, so that it does not depend on the document's."""
     found: dict[str, list[str]] = {}
     for task in tasks.values():
         for name in task.upstream:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import yaml
 
-from penstock.ir.fault import Fault, excerpt
+from penstock.ir.fault import FaultError, excerpt
 from penstock.ir.numbers import plain_number
 from penstock.model import Json
 
@@ -39,7 +39,7 @@ _MERGE: Final = object()
 
 
 class _Open:
-    """A mapping or list that is still being read. `size` and `height` count aliases at what they stand for."""
+    """A mapping or list still being read. `size` and `height` count aliases at what they stand for."""
 
     __slots__ = ("anchor", "height", "key", "merged", "size", "value")
 
@@ -55,122 +55,139 @@ class _Open:
 def read_yaml(text: str, limit: int) -> Iterator[Json]:
     """The documents of a stream; an empty one is None. `limit` bounds the size that aliases may expand to.
 
-    Raises Fault, with line and column.
+    Raises FaultError, with line and column.
     """
     loader = cast("type[yaml.SafeLoader]", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    events = cast("Iterator[Any]", yaml.parse(text, Loader=loader))
+    events = cast("Iterator[Any]", yaml.parse(text, Loader=loader))  # pyright: ignore[reportUnknownMemberType]
     try:
         for event in events:
             if type(event) is yaml.DocumentStartEvent:
-                yield _document(events, limit)
+                yield _Composer(limit).compose(events)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
-        raise Fault(f"is not YAML{where}: {error.problem or error.context}") from None
+        raise FaultError(f"is not YAML{where}: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
-        raise Fault(f"is not YAML: {' '.join(str(error).split())}") from None
+        raise FaultError(f"is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise Fault(f"is nested deeper than {MAX_DEPTH} levels") from None
+        raise FaultError(f"is nested deeper than {MAX_DEPTH} levels") from None
 
 
-def _document(events: Iterator[Any], limit: int) -> Json:
-    stack: list[_Open] = []
-    anchors: dict[str, tuple[Json, int, int]] = {}
-    top: _Open | None = None
-    plain: dict[str, Json] = {}
-    for event in events:
-        kind = type(event)
-        height = 0
-        if kind is yaml.ScalarEvent:
-            text: str = event.value
-            is_key = top is not None and top.key is None and type(top.value) is dict
-            if event.tag is not None:
-                value = _tagged(event, text)
-            elif not event.implicit[0] or (is_key and text != "<<"):
-                value = text
-            elif text in plain:
-                value = plain[text]
+class _Composer:
+    """One document, event by event. `anchors` hold values with their size and height."""
+
+    __slots__ = ("anchors", "limit", "plain", "root", "stack", "top")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.stack: list[_Open] = []
+        self.top: _Open | None = None
+        self.root: Json = None
+        self.anchors: dict[str, tuple[Json, int, int]] = {}
+        self.plain: dict[str, Json] = {}
+
+    def compose(self, events: Iterator[Any]) -> Json:
+        for event in events:
+            kind = cast("type[object]", type(event))
+            if kind is yaml.ScalarEvent:
+                self.scalar(event)
+            elif kind is yaml.MappingStartEvent:
+                self.open({}, "map", event)
+            elif kind is yaml.SequenceStartEvent:
+                self.open([], "seq", event)
+            elif kind is yaml.AliasEvent:
+                self.alias(event)
+            elif kind is yaml.DocumentEndEvent:
+                break
             else:
-                value = plain[text] = _plain(text, event)
-            size = 8 + len(text)
-            if event.anchor is not None:
-                anchors[event.anchor] = (value, size, 0)
-            if is_key:
-                assert top is not None
-                if text == "<<" and event.implicit[0]:
-                    top.key = _MERGE
-                elif type(value) is not str:
-                    raise _fault(event, f"the key {excerpt(text)} is not a text")
-                else:
-                    top.key = value
-                    if value in top.value:
-                        raise _fault(
-                            event,
-                            f"the key {excerpt(value)} is given twice in one mapping",
-                        )
-                top.size += size
-                continue
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            if top is not None and top.key is None and type(top.value) is dict:
-                raise _fault(event, "a mapping or a list stands where a key should be")
-            if (
-                not event.implicit
-                and event.tag != f"{_TAG}{'map' if kind is yaml.MappingStartEvent else 'seq'}"
-            ):
-                raise _unknown_tag(event)
-            if len(stack) >= MAX_DEPTH:
-                raise _fault(event, f"the nesting is deeper than {MAX_DEPTH} levels")
-            top = _Open({} if kind is yaml.MappingStartEvent else [], event.anchor)
-            stack.append(top)
-            if event.anchor is not None:
-                anchors.pop(event.anchor, None)
-            continue
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            ended = stack.pop()
-            if ended.merged:
-                _merge(ended)
-            value, size, height = ended.value, ended.size, ended.height
-            if ended.anchor is not None:
-                anchors[ended.anchor] = (value, size, height)
-            top = stack[-1] if stack else None
-        elif kind is yaml.AliasEvent:
-            found = anchors.get(event.anchor)
-            if found is None:
-                raise _fault(
-                    event,
-                    f"the alias *{event.anchor} stands before or inside what it names",
-                )
-            value, size, height = found
-            if top is not None and top.key is None and type(top.value) is dict:
-                if type(value) is not str or value in top.value:
-                    raise _fault(event, f"the alias *{event.anchor} cannot be a key here")
-                top.key = value
-                top.size += size
-                continue
-        else:  # the end of the document, after an empty one
-            return None
-        if top is None:
-            next(events)  # the end of the document
-            return value
-        if height + 1 > top.height:
-            top.height = height + 1
-            if height + len(stack) > MAX_DEPTH:
-                raise _fault(
-                    event,
-                    f"the nesting, with what aliases stand for, is deeper than {MAX_DEPTH} levels",
-                )
+                self.close(event)
+        return self.root
+
+    def scalar(self, event: Any) -> None:
+        text: str = event.value
+        top = self.top
+        is_key = top is not None and top.key is None and type(top.value) is dict
+        if event.tag is not None:
+            value = _tagged(event, text)
+        elif is_key or not event.implicit[0]:
+            value = text
+        elif text in self.plain:
+            value = self.plain[text]
+        else:
+            value = self.plain[text] = _plain(text, event)
+        size = 8 + len(text)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = (value, size, 0)
+        if not is_key:
+            self.add(value, size, 0, event)
+        elif text == "<<" and event.implicit[0]:
+            cast("_Open", top).key = _MERGE
+        else:
+            self.name(value, size, event)
+
+    def open(self, value: dict[str, Json] | list[Json], tag: str, event: Any) -> None:
+        top = self.top
+        if top is not None and top.key is None and type(top.value) is dict:
+            raise _fault(event, "a mapping or a list stands where a key should be")
+        if not event.implicit and event.tag != _TAG + tag:
+            raise _unknown_tag(event)
+        if len(self.stack) >= MAX_DEPTH:
+            raise _fault(event, f"the nesting is deeper than {MAX_DEPTH} levels")
+        self.top = _Open(value, event.anchor)
+        self.stack.append(self.top)
+        if event.anchor is not None:
+            self.anchors.pop(event.anchor, None)
+
+    def close(self, event: Any) -> None:
+        ended = self.stack.pop()
+        self.top = self.stack[-1] if self.stack else None
+        if ended.merged:
+            _merge(ended)
+        if ended.anchor is not None:
+            self.anchors[ended.anchor] = (ended.value, ended.size, ended.height)
+        self.add(ended.value, ended.size, ended.height, event)
+
+    def alias(self, event: Any) -> None:
+        found = self.anchors.get(event.anchor)
+        if found is None:
+            raise _fault(event, f"the alias *{event.anchor} stands before or inside what it names")
+        value, size, height = found
+        top = self.top
+        if top is not None and top.key is None and type(top.value) is dict:
+            self.name(value, size, event)
+        else:
+            self.add(value, size, height, event)
+
+    def name(self, key: Json, size: int, event: Any) -> None:
+        """The key of the next pair."""
+        top = cast("_Open", self.top)
+        if type(key) is not str:
+            raise _fault(event, f"the key {excerpt(key)} is not a text")
+        if key in top.value:
+            raise _fault(event, f"the key {excerpt(key)} is given twice in one mapping")
+        top.key = key
         top.size += size
-        if top.size > limit:
-            raise _fault(event, f"aliases expand it beyond the limit of {limit} bytes")
+
+    def add(self, value: Json, size: int, height: int, event: Any) -> None:
+        """A value, into what is open."""
+        top = self.top
+        if top is None:
+            self.root = value
+            return
+        if height >= top.height:
+            top.height = height + 1
+            if height + len(self.stack) > MAX_DEPTH:
+                raise _fault(event, f"the nesting, aliases expanded, is deeper than {MAX_DEPTH} levels")
+        top.size += size
+        if top.size > self.limit:
+            raise _fault(event, f"aliases expand it beyond the limit of {self.limit} bytes")
         if type(top.value) is list:
             top.value.append(value)
         elif top.key is _MERGE:
             _note_merge(top, value, event)
-            top.key = None
         else:
             cast("dict[str, Json]", top.value)[cast("str", top.key)] = value
-            top.key = None
-    return None
+        top.key = None
 
 
 def _plain(text: str, event: Any) -> Json:
@@ -232,11 +249,11 @@ def _merge(mapping: _Open) -> None:
             own.setdefault(key, value)
 
 
-def _unknown_tag(event: Any) -> Fault:
+def _unknown_tag(event: Any) -> FaultError:
     tag = str(event.tag).replace(_TAG, "!!")
     return _fault(event, f"the tag {excerpt(tag)} is not allowed: a pipeline is plain data")
 
 
-def _fault(event: Any, problem: str) -> Fault:
+def _fault(event: Any, problem: str) -> FaultError:
     mark = event.start_mark
-    return Fault(f"line {mark.line + 1}, column {mark.column + 1}: {problem}")
+    return FaultError(f"line {mark.line + 1}, column {mark.column + 1}: {problem}")

@@ -130,6 +130,7 @@ class Pipeline:
     """A whole pipeline. `platform` is the IR's second document, kept as it was written (`{}` without one).
 
     `document` is the first document in canonical form, `digest` the sha256 (hex) of the canonical JSON of both.
+    `notes` tell what the document said without effect; where it comes from may add to them.
     """
 
     name: str
@@ -144,7 +145,7 @@ class Pipeline:
     platform: JsonObject = field(default_factory=dict[str, Json])
     digest: str = ""
     document: JsonObject = field(default_factory=dict[str, Json])
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def component_of(self, task: Task) -> Component:
         return self.components[task.component]
