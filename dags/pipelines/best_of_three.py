@@ -78,8 +78,9 @@ def pick_best(
 
     accuracy, winner = max(zip(accuracies, models, strict=True), key=lambda candidate: candidate[0])
     shutil.copyfile(winner.path, best.path)
-    best.metadata.update(winner.metadata)
-    return (winner.metadata["algorithm"], accuracy)
+    algorithm = winner.metadata["algorithm"]
+    best.metadata["algorithm"] = algorithm
+    return (algorithm, accuracy)
 
 
 class Outputs(NamedTuple):

@@ -94,8 +94,10 @@ def pick_best(
         file.write("\n".join(lines) + "\n")
 
     shutil.copyfile(ranked[0].path, best.path)
-    best.metadata.update(ranked[0].metadata)
-    return (ranked[0].metadata["kind"], int(ranked[0].metadata["window"]))
+    facts = ranked[0].metadata
+    kind, window = facts["kind"], int(facts["window"])
+    best.metadata.update({"kind": kind, "window": window, "validation_error": facts["validation_error"]})
+    return (kind, window)
 
 
 @dsl.component(base_image="python:3.11", packages_to_install=REQUIREMENTS)
