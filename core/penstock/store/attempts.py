@@ -47,8 +47,7 @@ _OF_RUN = _SELECT.where(_a.run_id == sa.bindparam("run")).order_by(_a.started_at
 _OF_TASK = _SELECT.where(_a.run_id == sa.bindparam("run"), _a.path == sa.bindparam("at")).order_by(
     _a.generation, _a.number
 )
-_FINISH = sa.update(attempts).where(_a.id == sa.bindparam("attempt"), _a.state == AttemptState.RUNNING.value)
-_DESCRIBE = sa.update(attempts).where(
+_CHANGE_LIVE = sa.update(attempts).where(
     _a.id == sa.bindparam("attempt"), _a.state == AttemptState.RUNNING.value
 )
 
@@ -108,7 +107,7 @@ class Attempts:
         """Say where a live attempt's log is, so that others can follow it. False when it has ended."""
         changed = {"attempt": attempt_id, "log": plain(log), "notes": dump(notes or {})}
         with self._database.write() as connection:
-            return connection.execute(_DESCRIBE, changed).rowcount == 1
+            return connection.execute(_CHANGE_LIVE, changed).rowcount == 1
 
     def finish(
         self,
@@ -138,7 +137,7 @@ class Attempts:
             changed["started_at"] = started_at
         with self._database.write() as connection:
             heads.lock_by_attempt(connection, attempt_id)
-            return connection.execute(_FINISH, changed).rowcount == 1
+            return connection.execute(_CHANGE_LIVE, changed).rowcount == 1
 
     def get(self, attempt_id: str) -> AttemptRecord:
         """Raises NotFoundError."""

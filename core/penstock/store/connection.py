@@ -61,6 +61,8 @@ class Database:
                 yield current.connection
             except BaseException as error:
                 current.failure = current.failure or error
+                if isinstance(error, DBAPIError):
+                    raise self._explain(error) from error
                 raise
             return
         if self._writer is not None and not self._writer.acquire(timeout=self._patience):

@@ -21,9 +21,9 @@ def test_a_message_is_added_once_for_its_key(store: Store) -> None:
 
 def test_a_claimed_message_is_nobody_elses_until_its_lease_ends(store: Store) -> None:
     store.outbox.add("t", "k", {})
-    assert len(store.outbox.claim_batch(lease_seconds=0.1)) == 1
+    assert len(store.outbox.claim_batch(lease_seconds=0.5)) == 1
     assert store.outbox.claim_batch() == []
-    time.sleep(0.15)
+    time.sleep(0.55)
     (again,) = store.outbox.claim_batch()
     assert again.attempts == 2
 
@@ -42,9 +42,9 @@ def test_a_delivered_message_does_not_come_again(store: Store) -> None:
 def test_a_failed_message_comes_again_when_it_is_due(store: Store) -> None:
     store.outbox.add("t", "k", {})
     (message,) = store.outbox.claim_batch()
-    assert store.outbox.mark_failed(message.id, "no answer", 0.1)
+    assert store.outbox.mark_failed(message.id, "no answer", 0.5)
     assert store.outbox.claim_batch() == []
-    time.sleep(0.15)
+    time.sleep(0.55)
     assert [again.id for again in store.outbox.claim_batch()] == [message.id]
 
 
