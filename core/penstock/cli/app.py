@@ -7,8 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import cast
 
-import click
 import typer
 
 from penstock._version import __version__
@@ -42,18 +42,19 @@ def version() -> None:
     typer.echo(f"penstock {__version__}")
 
 
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+"""Click's ClickException, wherever the installed Typer has it from: a wrong command, option or number of arguments."""
+
+
 def execute(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     command = typer.main.get_command(app)
     try:
         code = command.main(args=list(arguments), prog_name="penstock", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return EXIT_BAD_INPUT
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -62,6 +63,9 @@ def execute(arguments: Sequence[str]) -> int:
     except PenstockError as error:
         print(f"error: {mask_url(str(error))}", file=sys.stderr)
         return EXIT_BAD_INPUT if isinstance(error, InvalidInputError | NotFoundError) else EXIT_FAILED
+    except _UsageError as error:
+        error.show()
+        return EXIT_BAD_INPUT
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

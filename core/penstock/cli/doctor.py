@@ -2,9 +2,62 @@
 
 from __future__ import annotations
 
+import json
+from typing import Annotated
+
 import typer
 
+from penstock.cli.run import read_pipeline
+from penstock.cli.table import print_table
+from penstock.execution.doctor import Diagnosis, Support, diagnose
+from penstock.execution.options import RunOptions
+from penstock.execution.settings import load_settings
+from penstock.execution.workspace import Workspace
+from penstock.model import JsonObject
 
-def doctor(file: str) -> None:
-    """Say what would run, what is emulated and what is refused."""
-    typer.echo(file)
+
+def doctor(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Compiled pipeline, or pipeline.py[:function].")],
+    strict_images: Annotated[
+        bool, typer.Option("--strict-images", help="Refuse an image whose exact Python is not on this machine.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Say what of a pipeline runs here, what is emulated and what is refused. Exit code 1 when anything is refused."""
+    with Workspace(load_settings()) as workspace:
+        pipeline = read_pipeline(workspace, file)
+        found = diagnose(pipeline, workspace.launcher(RunOptions(strict_images=strict_images)))
+    if as_json:
+        typer.echo(json.dumps(_to_json(found), ensure_ascii=False))
+    else:
+        _print(found, pipeline.name)
+    if found.support is Support.REFUSED:
+        raise typer.Exit(1)
+
+
+def _print(found: Diagnosis, name: str) -> None:
+    print_table(
+        ("ENGINE", "SUPPORT", "FEATURE", "PLACE", ""),
+        [(one.engine, one.support.value, one.feature, one.place, one.text) for one in found.findings],
+    )
+    for title, names in (("images", found.images), ("secrets", found.secrets), ("config maps", found.config_maps)):
+        if names:
+            typer.echo(f"needs {title}: {', '.join(names)}")
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+    words = {Support.RUNS: "runs", Support.EMULATED: "runs, with emulated features,", Support.REFUSED: "cannot run"}
+    typer.echo(f"pipeline {name} {words[found.support]} on the embedded engine")
+
+
+def _to_json(found: Diagnosis) -> JsonObject:
+    return {
+        "support": found.support.value,
+        "findings": [
+            {"engine": one.engine, "support": one.support.value, "feature": one.feature, "place": one.place, "text": one.text}
+            for one in found.findings
+        ],
+        "images": list(found.images),
+        "secrets": list(found.secrets),
+        "config_maps": list(found.config_maps),
+        "notes": list(found.notes),
+    }

@@ -96,7 +96,7 @@ def read_arguments(pipeline: Pipeline, given: list[str], file: Path | None) -> d
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise InvalidArgumentError(f"-p takes KEY=VALUE, not '{text}'")
-        found[key] = parse_argument(value, declared[key].type) if key in declared else value
+        found[key] = parse_argument(value, declared[key].type, key) if key in declared else value
     return found
 
 

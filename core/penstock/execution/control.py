@@ -193,7 +193,8 @@ class LocalControl:
             started_at=now,
         )
         try:
-            isolation = self._launcher.isolation(launch.executor)
+            platform = session.pipeline.executor_platform(launch.component)
+            isolation = self._launcher.isolation(launch.executor, platform)
             new = replace(new, fingerprint=cache_key(session, launch, isolation))
         except TaskError as error:
             refused = replace(new, state=State.FAILED, reason=Reason.REFUSED, error=str(error), ended_at=now)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from penstock.execution.manifest import OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.model import Executor
+from penstock.model import Executor, Json
 
 
 class Attempt(Protocol):
@@ -27,8 +27,10 @@ class Launcher(Protocol):
 
     name: str
 
-    def isolation(self, executor: Executor) -> str:
+    def isolation(self, executor: Executor, platform: Mapping[str, Json]) -> str:
         """The isolation class that is part of the cache key: which Python, process or image would run this.
+
+        `platform` is the executor's Kubernetes configuration.
 
         Raises TaskError (one sentence, naming what could run it) when this launcher refuses the executor.
         """

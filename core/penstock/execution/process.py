@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +24,12 @@ from penstock.execution.importer import run_importer
 from penstock.execution.launcher import Attempt
 from penstock.execution.log_tail import LogTail
 from penstock.execution.order import LaunchOrder
+from penstock.execution.platform import check_platform
 from penstock.execution.process_tree import is_alive
 from penstock.execution.program import Program, Programs, RefusedError
 from penstock.execution.sandbox import PrivateTmp, means, private_tmp, spawn
 from penstock.execution.stage_in import Stores, stage_in
-from penstock.model import ContainerExecutor, Executor, ImporterExecutor, Reason
+from penstock.model import ContainerExecutor, Executor, ImporterExecutor, Json, Reason
 from penstock.store import new_id
 
 # Written by the leader itself, so that they are there also when the engine dies right after starting it.
@@ -71,7 +72,8 @@ class ProcessLauncher:
         self._programs = Programs(environments, strict_images, tuple(pass_env))
         self._private_tmp = private_tmp
 
-    def isolation(self, executor: Executor) -> str:
+    def isolation(self, executor: Executor, platform: Mapping[str, Json]) -> str:
+        check_platform(platform)
         return (
             "process:host" if isinstance(executor, ImporterExecutor) else self._programs.isolation(executor)
         )
@@ -181,7 +183,8 @@ class ProcessLauncher:
             tmp, why = None, ""
             if private:
                 needed = (self._home, *staged.paths, *program.paths)
-                tmp, why = private_tmp(folder.tmp, needed, order.inputs.parameters)
+                texts = (*executor.command, *executor.args, *(one.value for one in executor.env))
+                tmp, why = private_tmp(folder.tmp, needed, order.inputs.parameters, texts)
             if tmp is not None:
                 tmp.prepare()
             elif private and program.variables["TMPDIR"] == "/tmp":
