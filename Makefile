@@ -1,0 +1,52 @@
+# `make` lists the verbs. Everything happens in .venv, which `make setup` makes from a bare Python 3.11 or newer.
+
+SHELL := /bin/sh
+PY := .venv/bin/python
+SETUP = @python=$$(sh scripts/python.sh) && "$$python" scripts/setup.py
+PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist loadgroup
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test conformance faults lint format bench docs clean
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo 'More arguments for pytest: make test ARGS="-k cache". Another Python: make setup PYTHON=python3.13.'
+
+setup: ## make .venv, or bring it up to date
+	$(SETUP) test
+
+demo: setup ## run the iris pipeline here and trace its model
+	@$(PY) scripts/demo.py
+
+test: setup ## every suite; what this machine lacks a service for is skipped
+	$(PYTEST) tests $(ARGS)
+
+conformance: setup ## every corpus pipeline, the long ones too
+	PENSTOCK_FULL=1 $(PYTEST) tests/conformance $(ARGS)
+
+faults: setup ## kill at every failpoint and at random, all seeds
+	PENSTOCK_FULL=1 $(PYTEST) tests/faults $(ARGS)
+
+lint: setup ## ruff, pyright, the layers
+	$(SETUP) lint
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	.venv/bin/lint-imports --no-logo
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
+
+format: setup ## let ruff format and sort
+	$(SETUP) lint
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+bench: setup ## measure; writes docs/benchmarks.md
+	$(PY) -m tests.benchmarks $(ARGS)
+
+docs: setup ## build the documentation into site/
+	$(SETUP) docs
+	$(PY) -m mkdocs build --strict --quiet
+
+clean: ## remove whatever the verbs made
+	rm -rf .venv .venvs .demo site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find core dags scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
