@@ -34,7 +34,8 @@ manifest; the manifest is there; the engine has it; publishing begins; is inside
 VARIABLE: Final = "PENSTOCK_FAILPOINT"
 
 
-def _armed() -> tuple[str, int] | None:
+def armed() -> tuple[str, int] | None:
+    """What the environment asks for. Raises InvalidInputError for a name that nothing would ever reach."""
     text = os.environ.get(VARIABLE, "")
     if not text:
         return None
@@ -47,7 +48,7 @@ def _armed() -> tuple[str, int] | None:
     return name, int(nth or 1)
 
 
-_ARMED = _armed()
+_ARMED = armed()
 _lock = threading.Lock()
 _passed = 0
 

@@ -148,8 +148,8 @@ class Programs:
     def _refuse(self, executor: ContainerExecutor, request: EnvironmentRequest | None) -> None:
         if not executor.command and not executor.args:
             raise RefusedError(
-                f"the container of image {executor.image!r} has neither command nor arguments, and what its "
-                "image starts by itself is not known here; give it a command, or run it on a launcher that runs "
+                f"the container of image {executor.image!r} has neither command nor arguments, and what "
+                "its image starts by itself is not known here; give it a command, or run it on a launcher that runs "
                 "images (kubernetes)"
             )
         if request is not None:
@@ -247,6 +247,6 @@ def _environment_notes(environment: Environment) -> dict[str, str]:
 
 def _not_here(program: str, image: str) -> RefusedError:
     return RefusedError(
-        f"the container of image {image!r} runs {program!r}, which is not on this machine; install it, or run "
-        "the task on a launcher that runs images (kubernetes)"
+        f"the container of image {image!r} runs {program!r}, which is not on this machine; install it, or "
+        "run the task on a launcher that runs images (kubernetes)"
     )

@@ -35,6 +35,8 @@ _MS_PRIVATE = 1 << 18
 
 _NAMES_TMP = re.compile(r"^(?:[a-z][a-z0-9+.-]*:/{2,3})?(/tmp(?:/.*)?)$", re.IGNORECASE | re.DOTALL)
 
+_MENTIONED = re.compile(r"""(?<![\w/.])/tmp/[^\s'"`;:,|&<>()$*?{}\[\]\\]+""")
+
 
 class Means(StrEnum):
     THREAD = "thread"
@@ -84,27 +86,28 @@ class PrivateTmp:
 
 
 def private_tmp(
-    folder: Path, needed: Sequence[Path], values: Mapping[str, Json]
+    folder: Path, needed: Sequence[Path], values: Mapping[str, Json], texts: Sequence[str] = ()
 ) -> tuple[PrivateTmp | None, str]:
     """A /tmp in which `needed`, and what the input parameters name, can be reached; or None and why not.
 
-    A parameter that names a path below /tmp keeps the nearest existing directory above that path shared.
+    A parameter that names a path below /tmp keeps the nearest existing directory above that path shared. So
+    does a mention in `texts` (the command as written), except that one of nothing but /tmp itself stays private.
     """
     shared: set[Path] = set()
     for path in needed:
         for one in {Path(os.path.abspath(path)), Path(os.path.realpath(path))}:
-            if one == TMP:
-                return None, f"{str(path)!r} is the system's /tmp, so the task shares it"
             if one.is_relative_to(TMP):
                 shared.add(existing := _existing(one))
                 if existing == TMP:
-                    return None, f"{str(path)!r} is to be made in the system's /tmp, so the task shares it"
+                    return None, f"{str(path)!r} lies in the system's /tmp, so the task shares it"
     for name, value in values.items():
         for path in _paths(value):
             above = _existing_directory(path)
             if above == TMP:
                 return None, f"the input {name!r} names {str(path)!r}, so the task shares the system's /tmp"
             shared.add(above)
+    for text in texts:
+        shared |= {_existing_directory(path) for path in _mentions(text)} - {TMP}
     outermost = [one for one in shared if not any(other in one.parents for other in shared)]
     return PrivateTmp(folder, tuple(sorted(outermost))), ""
 
@@ -234,6 +237,13 @@ def _paths(value: Json) -> Iterator[Path]:
     elif isinstance(value, dict):
         for one in value.values():
             yield from _paths(one)
+
+
+def _mentions(text: str) -> Iterator[Path]:
+    for found in _MENTIONED.findall(text):
+        path = Path(os.path.normpath(found))
+        if path.is_relative_to(TMP):
+            yield path
 
 
 def _existing(path: Path) -> Path:

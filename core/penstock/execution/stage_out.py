@@ -189,7 +189,7 @@ def read_text(path: Path, where: str) -> str | None:
     except OSError as problem:
         cause = "it is a link" if problem.errno == errno.ELOOP else cause_of(problem)
         raise TaskError(f"{where} cannot be read: {cause}") from problem
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise TaskError(f"{where} cannot be read: {str(path)!r} is not a file")
@@ -198,7 +198,10 @@ def read_text(path: Path, where: str) -> str | None:
                 f"{where} has {found.st_size} bytes, more than the {MAX_TEXT} that are recorded; "
                 "write large values as an artifact"
             )
-        data = file.read(MAX_TEXT + 1)
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(MAX_TEXT + 1)
+    finally:
+        os.close(handle)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as problem:
