@@ -176,21 +176,27 @@ def bundled_wheels(python: AvailablePython) -> list[str]:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    """What uv says last of its last error: `error: …`, or `× …` as older releases write, and the end of its
-    causes.
+    """uv's last error: `error: …`, or `× …` as older releases write, with the end of what it says of the
+    cause.
+
+    A failed resolution explains itself in one sentence over several lines; a failed build ends with its own
+    last line.
     """
     starts = [at for at, line in enumerate(lines) if re.match(r"\s*(error:|×)", line)]
     if not starts:
         return lines[-1].strip() if lines else ""
-    block = [line for line in lines[starts[-1] :] if not _NOISE.match(line.strip(_BOX))]
-    hint = next((at for at, line in enumerate(block) if line.startswith("hint:")), len(block))
+    block = list(lines[starts[-1] :])
+    hint = next((at for at, line in enumerate(block) if line.lstrip(_BOX).startswith("hint:")), len(block))
     said = [re.sub(r"^(error|cause):\s*", "", line.strip(_BOX)) for line in block[:hint]]
-    said = [line for line in said if line]
-    first, last = said[0], said[-1]
-    if first == last or first.startswith("No solution found"):
-        return last
-    return f"{first}: {last}"
+    said = [line for line in said if line and not _NOISE.match(line)]
+    first, rest = said[0], said[1:]
+    if first.startswith("No solution found") and rest:
+        return " ".join(rest)
+    if not rest:
+        return first
+    return f"{first}: {rest[0] if first.startswith('Failed to parse') else rest[-1]}"
 
 
 def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """`text`, without its middle where it is too long."""
+    return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"

@@ -65,12 +65,22 @@ class EnvironmentRequest:
     installs: tuple[PipInstall, ...] = ()
 
     @property
+    def needs_setuptools(self) -> bool:
+        """Python 3.12 dropped distutils, which packages written for the Python that it replaces may import.
+
+        kfp 2.1 does. Images of Python before 3.12 have setuptools, those since have not.
+        """
+        replaced = self.python.replaces[:2]
+        return bool(self.installs and replaced) and replaced < (3, 12) <= self.python.python.minor
+
+    @property
     def key(self) -> str:
         """Names the environment: `3.11.7-<16 hex digits>`. Credentials in URLs do not count, so they may be
         renewed.
         """
         python = self.python.python
         content = [
+            self.needs_setuptools,
             [python.implementation, python.version, python.platform],
             [[one.requirements, one.options] for one in self.installs],
         ]

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from penstock.execution.bootstrap import PipInstall
 from penstock.execution.environment import (
     STAMP,
     BuildCanceledError,
@@ -32,6 +33,9 @@ from penstock.execution.environment import (
 from penstock.execution.images import AvailablePython
 from penstock.execution.pipsettings import masked
 from penstock.execution.pythons import installed_pythons
+
+_SETUPTOOLS = PipInstall(("setuptools<81",))
+"""The last that has pkg_resources without complaint."""
 
 _VERSION = 1
 _LOCKS = "locks"
@@ -214,6 +218,12 @@ class Environments:
         if home.exists():
             shutil.rmtree(home)
         installs, notes = without_dummies(request.installs)
+        if request.needs_setuptools:
+            installs = (_SETUPTOOLS, *installs)
+            notes = (
+                *notes,
+                f"installed setuptools, because Python {request.python.python.version} has no distutils",
+            )
         python = request.python.python
         build = Build(
             home, python, self._variables, self._log(home), self._offline, (lock,), on_progress, canceled

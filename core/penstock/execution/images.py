@@ -60,12 +60,14 @@ class AvailablePython:
 
 @dataclass(frozen=True, slots=True)
 class PythonChoice:
-    """`substituted` is empty when the minor version is the image's, else a sentence that says what replaced
-    what.
+    """`substituted` is empty when the minor version is the image's, else one sentence: what replaced what.
+
+    `replaces` is the version that was asked for then.
     """
 
     python: AvailablePython
     substituted: str = ""
+    replaces: tuple[int, ...] = ()
 
 
 def wanted_python(image: str) -> PythonRequest | None:
@@ -114,7 +116,7 @@ def choose_python(
     text = (
         f"image {request.image} asks for Python {_text(wanted)}; ran on this machine's Python {found.version}"
     )
-    return PythonChoice(found, text)
+    return PythonChoice(found, text, wanted)
 
 
 def _split(image: str) -> tuple[str, str]:

@@ -116,7 +116,13 @@ def _listed_by_uv(folders: Sequence[str], variables: Mapping[str, str]) -> list[
     environment["PATH"] = os.pathsep.join(folders)
     try:
         answer = subprocess.run(
-            command, env=environment, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=120
+            command,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=120,
         )
         listed = cast("list[dict[str, str | None]]", json.loads(answer.stdout))
     except (OSError, subprocess.SubprocessError, ValueError):
