@@ -1,7 +1,7 @@
 """`setup.py GROUP...`: the workspace's own environment, .venv, brought to what uv.lock says.
 
-Needs a bare Python 3.11 and a package index. uv.lock names PyPI, but only versions and hashes are taken from it:
-where files come from is for the machine's pip or uv configuration to say. Done work is not done again.
+Needs a bare Python 3.11 and a package index. uv.lock names PyPI, but only versions and hashes are taken from
+it: where files come from is for the machine's pip or uv configuration to say. Done work is not done again.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in foreign}
 
 
-def run(*command: str | Path, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str | Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(part) for part in command],
         cwd=ROOT,
@@ -92,7 +94,10 @@ def checked(what: str, *command: str | Path, environment: Mapping[str, str] | No
 
 def make_venv() -> None:
     """Without pip: Debian's plain python3 could not put it there."""
-    if PYTHON.exists() and not run(PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))").returncode:
+    if (
+        PYTHON.exists()
+        and not run(PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))").returncode
+    ):
         return
     print(f"setup: making .venv with Python {platform.python_version()}", flush=True)
     checked("making .venv", sys.executable, "-m", "venv", "--clear", "--without-pip", VENV)
@@ -109,7 +114,7 @@ def has_uv(version: str) -> bool:
 
 
 def get_uv(version: str, wheels: list[File]) -> None:
-    """By this Python's pip, which knows the machine's index, else by pip in .venv, else straight from PyPI."""
+    """By this Python's pip, which knows the machine's index, else by pip in .venv, else from PyPI itself."""
     print(f"setup: getting uv {version}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder, "uv.txt")
@@ -124,9 +129,13 @@ def get_uv(version: str, wheels: list[File]) -> None:
                 unpack_uv(wheels, Path(folder))
             except OSError as error:
                 reason = f"{error}\n{said.rstrip()}"
-                raise SetupError(f"uv {version} cannot be got, neither by pip nor from PyPI: {reason}") from None
+                raise SetupError(
+                    f"uv {version} cannot be got, neither by pip nor from PyPI: {reason}"
+                ) from None
     if not has_uv(version):
-        raise SetupError(f"uv {version} was installed and does not run on this machine:\n{run(UV, '--version').stdout}")
+        raise SetupError(
+            f"uv {version} was installed and does not run on this machine:\n{run(UV, '--version').stdout}"
+        )
 
 
 def unpack_uv(wheels: list[File], folder: Path) -> None:
@@ -147,7 +156,9 @@ def unpack_uv(wheels: list[File], folder: Path) -> None:
 
 
 def fits(wheel: str) -> bool:
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
     if sys.platform == "darwin":
         return "macosx" in wheel and ("arm64" if machine == "aarch64" else machine) in wheel
     libc = "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"
@@ -170,12 +181,14 @@ def install(group: str) -> None:
 
 
 def index_settings() -> dict[str, str]:
-    """uv does not read pip's configuration; penstock, which has the same need for its tasks, translates it."""
+    """uv does not read pip's configuration. penstock has the same need for its tasks, and translates it."""
     sys.path.insert(0, str(ROOT / "core"))
     from penstock.execution.pipsettings import uv_settings
 
     variables = dict(uv_settings(own_environment()).variables)
-    links = [one for one in variables.get("UV_FIND_LINKS", "").split(",") if "://" in one or os.path.exists(one)]
+    links = [
+        one for one in variables.get("UV_FIND_LINKS", "").split(",") if "://" in one or os.path.exists(one)
+    ]
     variables["UV_FIND_LINKS"] = ",".join(links)
     return variables
 
