@@ -8,36 +8,35 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin
 from uuid import uuid4
 
 from penstock.artifacts.content import CHUNK, PART
 from penstock.artifacts.error import ArtifactError, explained
+from penstock.artifacts.place import scheme_of
 from penstock.artifacts.protocol import Stored
 
 SCHEMES = ("http", "https")
 TIMEOUT_SECONDS = 60.0
 MAX_BYTES = 1 << 40
 _REDIRECTS = 5
+_REDIRECT_CODES = (301, 302, 303, 307, 308)
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    max_redirections = _REDIRECTS
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirect to the caller, who looks where it leads."""
 
-    def redirect_request(
+    def http_error_302(
         self,
         req: urllib.request.Request,
         fp: IO[bytes],
         code: int,
         msg: str,
         headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        if urlsplit(newurl).scheme not in SCHEMES:
-            raise ArtifactError(
-                f"{req.full_url!r} redirects to {newurl!r}, which is not on the web; it is not followed"
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    ) -> http.client.HTTPResponse | None:
+        return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def download(
@@ -48,38 +47,53 @@ def download(
     `timeout` is how many seconds the server may be silent. Follows up to five redirects, on the web only.
     Raises ArtifactError.
     """
-    if urlsplit(uri).scheme.lower() not in SCHEMES:
+    if scheme_of(uri) not in SCHEMES:
         raise ArtifactError(f"{uri!r} is not an http:// or https:// URI")
     part = target.parent / f"{PART}{uuid4().hex}"
-    opener = urllib.request.build_opener(_Redirects)
-    request = urllib.request.Request(uri, headers={"User-Agent": "penstock"})
     try:
         with explained(f"write {str(target)!r}"):
             target.parent.mkdir(parents=True, exist_ok=True)
-        with opener.open(request, timeout=timeout) as answer:
+        with _open(uri, timeout) as answer:
             stored = _receive(answer, part, uri, max_bytes)
         with explained(f"write {str(target)!r}"):
             part.replace(target)
         return stored
-    except urllib.error.HTTPError as problem:
-        with problem:
-            raise ArtifactError(
-                f"cannot download {uri!r}: the server answers {problem.code} {problem.reason}"
-            ) from problem
     except TimeoutError as problem:
-        raise ArtifactError(
-            f"cannot download {uri!r}: the server was silent for {timeout:g} seconds"
-        ) from problem
-    except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as problem:
-        reason = problem.reason if isinstance(problem, urllib.error.URLError) else problem
-        raise ArtifactError(f"cannot download {uri!r}: {reason or type(problem).__name__}") from problem
+        raise _failure(uri, f"the server was silent for {timeout:g} seconds") from problem
+    except urllib.error.URLError as problem:
+        raise _failure(uri, str(problem.reason)) from problem
+    except (http.client.HTTPException, ValueError, OSError) as problem:
+        raise _failure(uri, str(problem) or type(problem).__name__) from problem
     finally:
         part.unlink(missing_ok=True)
 
 
+def _open(uri: str, timeout: float) -> http.client.HTTPResponse:
+    opener = urllib.request.build_opener(_NoRedirects)
+    place = uri
+    for _ in range(_REDIRECTS + 1):
+        request = urllib.request.Request(place, headers={"User-Agent": "penstock"})
+        try:
+            return opener.open(request, timeout=timeout)
+        except urllib.error.HTTPError as problem:
+            with problem:
+                location = problem.headers.get("Location")
+                if problem.code not in _REDIRECT_CODES or not location:
+                    raise _failure(uri, f"the server answers {problem.code} {problem.reason}") from problem
+        place = urljoin(place, location)
+        if scheme_of(place) not in SCHEMES:
+            raise _failure(uri, f"it redirects to {place!r}, which is not on the web")
+    raise _failure(uri, f"it redirects more than {_REDIRECTS} times")
+
+
+def _failure(uri: str, why: str) -> ArtifactError:
+    return ArtifactError(f"cannot download {uri!r}: {' '.join(why.split())}")
+
+
 def name_of(uri: str) -> str:
     """The last part of the path, as a file name; `content` where there is none that can be one."""
-    name = unquote(urlsplit(uri).path).rpartition("/")[2]
+    path = uri.partition("://")[2].partition("#")[0].partition("?")[0]
+    name = unquote(path.partition("/")[2]).rpartition("/")[2]
     return (
         name
         if name.strip(".") and "\0" not in name and "/" not in name and len(name.encode()) <= 200

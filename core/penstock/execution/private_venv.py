@@ -1,8 +1,8 @@
 """A virtual environment of the attempt's own on top of a shared one.
 
-User code may call `pip install`. Its Python sees the packages of the shared environment, but what is installed
-goes into the attempt's own: pip does not touch what lies outside of `sys.prefix`, and the attempt's packages
-come first on the path. Making it takes a few links, no process.
+User code may call `pip install`. Its Python sees the packages of the shared environment, but what is
+installed goes into the attempt's own: pip does not touch what lies outside of `sys.prefix`, and the
+attempt's packages come first on the path. Making it takes a few links, no process.
 """
 
 from __future__ import annotations

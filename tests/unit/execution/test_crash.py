@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ WORK = 'echo ran >> count; echo "$PWD" > "$0"; for m in "$1" "$2" "$3"; do echo 
 
 
 @contextmanager
-def starter(home: Path, text: str, failpoint: str = "") -> Iterator[subprocess.Popen[str]]:
+def starter(home: Path, text: str, failpoint: str = "") -> Generator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.unit.execution.starter", str(home), text],
         cwd=ROOT,

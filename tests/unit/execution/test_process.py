@@ -48,7 +48,9 @@ def test_a_command_that_fails_fails_with_its_last_words(home: Path) -> None:
 
 def test_values_arrive_unchanged_and_never_become_code(home: Path) -> None:
     value = "it's \"quoted\"\n$(touch /tmp/owned) `id` {{$.inputs.parameters['x']}} \\n é %s"
-    executor = script('printf "%s" "$0" > "$1"', "{{$.inputs.parameters['x']}}", "{{$.outputs.parameters['o'].output_file}}")
+    executor = script(
+        'printf "%s" "$0" > "$1"', "{{$.inputs.parameters['x']}}", "{{$.outputs.parameters['o'].output_file}}"
+    )
     manifest = run(home, order(home, executor, inputs={"x": value}, outputs={"o": STRING}))
     assert manifest.parameters == {"o": value}
 
@@ -119,7 +121,7 @@ def test_the_same_attempt_is_never_run_twice(home: Path, tmp_path: Path) -> None
 def test_two_that_start_the_same_attempt_at_once_share_it(home: Path, tmp_path: Path) -> None:
     ordered = order(home, script(f"echo ran >> '{tmp_path}/count'; sleep 0.2"))
     with ThreadPoolExecutor(4) as threads:
-        manifests = list(threads.map(lambda _: run(home, ordered), range(4)))
+        manifests = [one.result() for one in [threads.submit(run, home, ordered) for _ in range(4)]]
     assert all(one == manifests[0] for one in manifests)
     assert manifests[0].outcome is Outcome.SUCCEEDED
     assert (tmp_path / "count").read_text() == "ran\n"
@@ -137,7 +139,7 @@ def test_attempts_run_side_by_side(home: Path) -> None:
     before = time.monotonic()
     attempts = [started.start(order(home, script("sleep 0.5"), f"attempt-{n}")) for n in range(8)]
     with ThreadPoolExecutor(8) as threads:
-        manifests = list(threads.map(lambda one: one.wait(), attempts))
+        manifests = [one.result() for one in [threads.submit(attempt.wait) for attempt in attempts]]
     assert all(one is not None and one.outcome is Outcome.SUCCEEDED for one in manifests)
     assert time.monotonic() - before < 3
 
@@ -156,7 +158,9 @@ def test_a_container_without_a_command_is_refused(home: Path) -> None:
 
 
 def test_a_command_in_the_arguments_alone_is_run(home: Path) -> None:
-    assert run(home, order(home, ContainerExecutor("alpine", (), ("echo", "hi")))).outcome is Outcome.SUCCEEDED
+    assert (
+        run(home, order(home, ContainerExecutor("alpine", (), ("echo", "hi")))).outcome is Outcome.SUCCEEDED
+    )
     assert log_of(home) == "hi\n"
 
 
@@ -199,7 +203,9 @@ def test_the_largest_argument_that_the_system_takes_is_taken(home: Path) -> None
 
 def test_a_command_line_over_the_systems_limit_is_one_sentence(home: Path) -> None:
     words = [f"{{{{$.inputs.parameters['{n}']}}}}" for n in range(20)]
-    manifest = run(home, order(home, container("echo", *words), inputs={str(n): "x" * 120_000 for n in range(20)}))
+    manifest = run(
+        home, order(home, container("echo", *words), inputs={str(n): "x" * 120_000 for n in range(20)})
+    )
     assert "the command line of task 'train' with its environment has 24" in manifest.error
 
 
@@ -304,7 +310,9 @@ def test_each_task_has_a_tmp_of_its_own(home: Path) -> None:
 
 
 def test_without_mounts_only_the_temporary_folder_is_private(home: Path) -> None:
-    manifest = run(home, order(home, script("echo $TMPDIR; touch $TMPDIR/x; readlink -f $TMPDIR")), private_tmp=False)
+    manifest = run(
+        home, order(home, script("echo $TMPDIR; touch $TMPDIR/x; readlink -f $TMPDIR")), private_tmp=False
+    )
     assert manifest.outcome is Outcome.SUCCEEDED
     seen, real = log_of(home).split("\n")[:2]
     assert len(seen) < 70
@@ -341,5 +349,7 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_an_image_whose_shell_is_not_dash_gets_one_that_knows_double_brackets(home: Path) -> None:
-    manifest = run(home, order(home, container("sh", "-ec", '[[ "$0" == one* ]]', "one+two", image="busybox")))
+    manifest = run(
+        home, order(home, container("sh", "-ec", '[[ "$0" == one* ]]', "one+two", image="busybox"))
+    )
     assert manifest.outcome is Outcome.SUCCEEDED

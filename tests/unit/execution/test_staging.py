@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def says(output: Json, more: str = "") -> ContainerExecutor:
+def says(output: object, more: str = "") -> ContainerExecutor:
     """A component that writes this executor output; `$1` is where its artifact 'model' goes."""
     text = output if isinstance(output, str) else json.dumps(output)
     return script(f'{more}\nprintf "%s" "$2" > "$0"', EXECUTOR_OUTPUT, MODEL, text)
@@ -59,7 +59,9 @@ def test_an_input_that_was_recorded_without_content_is_no_error(home: Path, tmp_
 
 def test_an_input_that_nothing_here_can_read_is_handed_on_by_its_uri(home: Path) -> None:
     given = {"data": (Artifact("id-1", "data", DATASET, "gs://bucket/data"),)}
-    manifest = run(home, order(home, script('echo "$0"', "{{$.inputs.artifacts['data'].uri}}"), artifacts=given))
+    manifest = run(
+        home, order(home, script('echo "$0"', "{{$.inputs.artifacts['data'].uri}}"), artifacts=given)
+    )
     assert log_of(home) == "gs://bucket/data\n"
     assert manifest.notes["not_read"] == "gs://bucket/data"
 
@@ -113,7 +115,9 @@ def test_what_a_component_is_told_is_kfps_executor_input(home: Path) -> None:
         ('{"a": null}', ParameterType.STRUCT, {"a": None}),
     ],
 )
-def test_an_output_parameter_is_read_from_its_file(home: Path, text: str, kind: ParameterType, value: Json) -> None:
+def test_an_output_parameter_is_read_from_its_file(
+    home: Path, text: str, kind: ParameterType, value: Json
+) -> None:
     manifest = run(home, order(home, script('printf "%s" "$1" > "$0"', OUT, text), outputs={"o": kind}))
     assert manifest.parameters == {"o": value}
 
@@ -123,7 +127,11 @@ def test_an_output_parameter_is_read_from_its_file(home: Path, text: str, kind: 
     [
         ("true", STRING, "component 'comp-train' declares the output parameter 'o' but did not write it"),
         (r"printf '\377\376' > $0", STRING, "is binary: byte 1 of 2 is not UTF-8"),
-        ("echo many > $0", ParameterType.NUMBER_INTEGER, "the output parameter 'o' of component 'comp-train' must be"),
+        (
+            "echo many > $0",
+            ParameterType.NUMBER_INTEGER,
+            "the output parameter 'o' of component 'comp-train' must be",
+        ),
         ("echo '[1' > $0", ParameterType.LIST, "is not JSON"),
         ("mkfifo $0", STRING, "is not a file"),
         ("mkdir $0", STRING, "is not a file"),
@@ -141,7 +149,9 @@ def test_an_output_parameter_that_cannot_be_read_fails_the_task(
 
 
 def test_the_executor_output_goes_before_the_file(home: Path) -> None:
-    executor = script('echo file > "$1"; printf "%s" "$2" > "$0"', EXECUTOR_OUTPUT, OUT, '{"parameterValues":{"o":"said"}}')
+    executor = script(
+        'echo file > "$1"; printf "%s" "$2" > "$0"', EXECUTOR_OUTPUT, OUT, '{"parameterValues":{"o":"said"}}'
+    )
     assert run(home, order(home, executor, outputs={"o": STRING})).parameters == {"o": "said"}
 
 
@@ -155,8 +165,13 @@ def test_the_executor_output_goes_before_the_file(home: Path) -> None:
         ('{"parameterValues": {"o": null}}', "is declared NUMBER_INTEGER"),
     ],
 )
-def test_an_executor_output_that_cannot_be_used_fails_the_task(home: Path, output: str, complaint: str) -> None:
-    manifest = run(home, order(home, says(output), outputs={"o": ParameterType.NUMBER_INTEGER}, output_artifacts=["model"]))
+def test_an_executor_output_that_cannot_be_used_fails_the_task(
+    home: Path, output: str, complaint: str
+) -> None:
+    manifest = run(
+        home,
+        order(home, says(output), outputs={"o": ParameterType.NUMBER_INTEGER}, output_artifacts=["model"]),
+    )
     assert (manifest.outcome, manifest.reason) == (Outcome.FAILED, Reason.OUTPUT)
     assert complaint in manifest.error
 
@@ -220,7 +235,11 @@ def test_content_below_the_tasks_root_is_stored_under_its_own_name(home: Path) -
     said: Json = {"artifacts": {"model": {"artifacts": items}}}
     manifest = run(
         home,
-        order(home, says(said, f'echo 0 > "{root}/part-0"; echo 11 > "{root}/part-1"'), output_artifacts=["model"]),
+        order(
+            home,
+            says(said, f'echo 0 > "{root}/part-0"; echo 11 > "{root}/part-1"'),
+            output_artifacts=["model"],
+        ),
     )
     found = manifest.artifacts["model"]
     assert [one.uri for one in found] == [f"file://{root}/part-0", f"file://{root}/part-1"]
@@ -240,7 +259,9 @@ def test_content_below_the_tasks_root_is_stored_under_its_own_name(home: Path) -
 )
 def test_content_in_a_private_place_is_stored_as_the_artifact(home: Path, how: str, path: str) -> None:
     said: Json = {"artifacts": {"model": {"artifacts": [{how: path}]}}}
-    manifest = run(home, order(home, says(said, f"mkdir sub; echo mine > {path}"), output_artifacts=["model"]))
+    manifest = run(
+        home, order(home, says(said, f"mkdir sub; echo mine > {path}"), output_artifacts=["model"])
+    )
     assert manifest.outcome is Outcome.SUCCEEDED, manifest.error
     (model,) = manifest.artifacts["model"]
     assert model.uri == f"file://{home}/artifacts/pipeline/{RUN}/train/attempt-1/model"
@@ -285,7 +306,9 @@ def test_a_failed_task_leaves_nothing_among_the_artifacts(home: Path) -> None:
     assert not (home / "artifacts" / "pipeline" / RUN / "train" / "attempt-1").exists()
 
 
-def test_a_full_disk_while_outputs_are_kept_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_while_outputs_are_kept_is_one_sentence(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(handle: int) -> None:
         raise OSError(28, os.strerror(28))
 
