@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -201,10 +200,9 @@ def _containers(found: object) -> Iterator[dict[str, Any]]:
             yield from _containers(value)
 
 
-@pytest.mark.skipif("PENSTOCK_KFP_CORPUS" not in os.environ, reason="PENSTOCK_KFP_CORPUS names no corpus")
-def test_every_bootstrap_of_the_corpus_is_recognised() -> None:
+def test_every_bootstrap_of_the_corpus_is_recognised(corpus: Path) -> None:
     seen = 0
-    for file in sorted(Path(os.environ["PENSTOCK_KFP_CORPUS"], "pipelines").iterdir()):
+    for file in sorted((corpus / "pipelines").iterdir()):
         for container in _containers(list(yaml.load_all(file.read_text(), yaml.CSafeLoader))):
             command = [str(word) for word in container.get("command", [])]
             if executor_module(command):
