@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from penstock.execution.platform import claims_of
 from penstock.execution.session import Session
+from penstock.execution.volumes import is_volume_task
 from penstock.model import Component, ContainerExecutor, Executor, ImporterExecutor, Values
 from penstock.planner.fingerprint import CacheKey, OutputArtifactSpec, custom_key_fingerprint
+from penstock.planner.platform import resolve_platform
 from penstock.planner.verdict import Launch
 
 
 def cache_key(session: Session, launch: Launch, isolation: str) -> str:
-    """What a hit must agree in, as one sha256 in hex; empty for an importer, which is never served from the cache.
+    """What a hit must agree in, as one sha256 in hex; empty for what is never served from the cache: importers, and the
+    making and removing of volumes (KFP serves those too, and then mounts what is no longer there).
 
     KFP's fingerprint leaves out environment variables of the executor; they are part of the key here, since a
     task that reads another value is another task.
     """
-    if isinstance(launch.executor, ImporterExecutor):
+    if isinstance(launch.executor, ImporterExecutor) or is_volume_task(launch.executor):
         return ""
     if launch.task.caching.key:
         found = custom_key_fingerprint(launch.component.name, launch.task.caching.key)
     else:
-        found = kfp_fingerprint(launch.component, launch.executor, launch.inputs)
+        platform = session.pipeline.executor_platform(launch.component)
+        claims = claims_of(resolve_platform(session.ledger, launch.path, platform))
+        found = kfp_fingerprint(launch.component, launch.executor, launch.inputs, claims)
     root = urlsplit(session.fields.pipeline_root)
     environment = "\0".join(f"{one.name}={one.value}" for one in launch.executor.env)
     parts = (found, f"{root.scheme}://{root.netloc}", isolation, environment)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def kfp_fingerprint(component: Component, executor: Executor, inputs: Values) -> str:
-    """KFP's own (`cacheutils/cache.go`): inputs, declared outputs, image, command and arguments unresolved."""
+def kfp_fingerprint(component: Component, executor: Executor, inputs: Values, claims: Sequence[str] = ()) -> str:
+    """KFP's own (`cacheutils/cache.go`): inputs, declared outputs, image, command and arguments unresolved, volume claims."""
     assert isinstance(executor, ContainerExecutor)
     interface = component.interface
     key = CacheKey(
@@ -50,5 +57,6 @@ def kfp_fingerprint(component: Component, executor: Executor, inputs: Values) ->
             )
             for name, output in interface.output_artifacts.items()
         },
+        pvc_names=claims,
     )
     return key.fingerprint()

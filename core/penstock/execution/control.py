@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -318,7 +318,7 @@ class LocalControl:
             )
 
     @contextmanager
-    def _transaction(self, session: Session) -> Iterator[None]:
+    def _transaction(self, session: Session) -> Generator[None]:
         """One commit; when it fails, the ledger in memory is no longer what is recorded, and goes."""
         try:
             with self._store.transaction():

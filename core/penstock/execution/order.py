@@ -12,7 +12,8 @@ from penstock.model import Component, Executor, Json, Values
 class RunFields:
     """What the run-level placeholders stand for (KFP driver: `{{$.pipeline_job_name}}` and its kin).
 
-    `name` is the run's display name, `resource_name` starts with `<pipeline name>-`, times are RFC 3339 in UTC.
+    `name` is the run's display name, `resource_name` starts with `<pipeline name>-`, times are RFC 3339 in
+    UTC.
     """
 
     run_id: str
@@ -39,12 +40,12 @@ class RunFields:
 class LaunchOrder:
     """One attempt of one leaf task.
 
-    `attempt_id` names the attempt everywhere (directories, pods): whoever starts it twice must find the first.
-    `inputs` are resolved: parameters converted to their declared types, absent optional ones left out.
-    `output_uris` gives each declared output artifact its place below `<root>/<pipeline>/<run id>/<task>/<attempt>/`.
-    `timeout` is in seconds, counted from the start of the attempt. `retry_index` is 0 for the first try (KFP_RETRY_INDEX).
-    `platform` is the executor's Kubernetes configuration as written, `platform_parameters` the values that
-    its parameter references resolve to, by input name.
+    `attempt_id` names the attempt everywhere (directories, pods): whoever starts it twice must find the
+    first. `inputs` are resolved: parameters converted to their declared types, absent optional ones left out.
+    `output_uris` gives each declared output artifact its place below `<root>/<pipeline>/<run
+    id>/<task>/<attempt>/`. `timeout` is in seconds, counted from the start of the attempt. `retry_index` is
+    0 for the first try (KFP_RETRY_INDEX). `platform` is the executor's Kubernetes configuration as written,
+    `platform_parameters` the values that its parameter references resolve to, by input name.
     """
 
     attempt_id: str

@@ -2,42 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import re
+import shlex
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, cast
 
 from penstock.errors import TaskError
-from penstock.model import Json, Pipeline
+from penstock.execution.order import LaunchOrder
+from penstock.model import Json, JsonObject, Pipeline
 
-HONOURED: Final = frozenset({"activeDeadlineSeconds"})
-"""Done here as there."""
+SUPPORTED: Final = frozenset(
+    {
+        "activeDeadlineSeconds",
+        "configMapAsEnv",
+        "configMapAsVolume",
+        "emptyDirMounts",
+        "fieldPathAsEnv",
+        "genericEphemeralVolume",
+        "initContainers",
+        "pvcMount",
+        "secretAsEnv",
+        "secretAsVolume",
+    }
+)
 
 WITHOUT_EFFECT: Final = frozenset(
     {
+        "enabledSharedMemory",
         "imagePullPolicy",
         "imagePullSecret",
         "nodeAffinity",
         "nodeSelector",
         "podAffinity",
         "podMetadata",
+        "securityContext",
         "tolerations",
     }
 )
-"""Says where and how a pod is placed or labelled: there is none, and the task does not see the difference."""
+"""Where a pod is placed, how it is labelled and as whom it runs: there is no pod, the task runs as the caller."""
+
+WORKSPACE: Final = "/kfp-workspace"
+
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_KEY: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_METADATA: Final = re.compile(r"metadata\.(labels|annotations)\['(?P<key>[^']*)'\]")
 
 
 class PlatformRefusedError(TaskError):
-    """The task asks for something of Kubernetes that its launcher cannot give."""
+    """The task asks for something of Kubernetes that a process on this machine cannot be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """The directory or file `source` appears to the task as `target`."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(slots=True)
+class StandIn:
+    """What stands in for the pod's configuration. `before` are the commands of init containers, in order."""
+
+    variables: dict[str, str] = field(default_factory=dict[str, str])
+    mounts: list[Mounted] = field(default_factory=list[Mounted])
+    before: list[str] = field(default_factory=list[str])
 
 
 def check_platform(platform: Mapping[str, Json]) -> None:
     """Raises PlatformRefusedError, naming the feature, for what a process on this machine cannot be given."""
     for feature, wanted in platform.items():
-        if feature in HONOURED or feature in WITHOUT_EFFECT or not asks(wanted):
-            continue
-        raise PlatformRefusedError(
-            f"it uses Kubernetes' {feature}, which a process on this machine cannot be given; "
-            "run it with a Kubernetes launcher"
-        )
+        if feature not in SUPPORTED and feature not in WITHOUT_EFFECT and asks(wanted):
+            raise PlatformRefusedError(
+                f"it uses Kubernetes' {feature}, which a process on this machine cannot be given; "
+                "run it with a Kubernetes launcher"
+            )
 
 
 def asks(wanted: Json) -> bool:
@@ -49,6 +91,68 @@ def asks(wanted: Json) -> bool:
     return wanted not in (None, "", False)
 
 
+def stand_in(order: LaunchOrder, home: Path, scratch: Path) -> StandIn:
+    """What the task of `order` is given instead of its pod's configuration, whose parameters are resolved.
+
+    Secrets are folders `<home>/secrets/<name>` with a file per key, config maps `<home>/configmaps/<name>`, volume
+    claims `<home>/volumes/<name>`; `scratch` holds what lives as long as the attempt. Raises PlatformRefusedError,
+    saying what to create, for a secret, config map or key that is not there.
+    """
+    found = StandIn()
+    platform = order.platform
+    for kind, folder in (("secret", "secrets"), ("configMap", "configmaps")):
+        source = _Source(kind, home / folder)
+        for entry in _entries(platform, f"{kind}AsEnv"):
+            found.variables |= source.variables(entry)
+        for entry in _entries(platform, f"{kind}AsVolume"):
+            found.mounts += source.volume(entry)
+    for entry in _entries(platform, "fieldPathAsEnv"):
+        found.variables[_text(entry, "name")] = field_path(order, _text(entry, "fieldPath"))
+    for entry in _entries(platform, "pvcMount"):
+        name = _text(entry, "pvcNameParameter") or _text(entry, "name")
+        if name:
+            volume = claim(home, name)
+            volume.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found.mounts.append(Mounted(_below(volume, _text(entry, "subPath")), _target(entry)))
+    for entry in (*_entries(platform, "emptyDirMounts"), *_entries(platform, "genericEphemeralVolume")):
+        place = scratch / "volumes" / _checked(_text(entry, "volumeName"), "volume")
+        place.mkdir(parents=True, exist_ok=True)
+        found.mounts.append(Mounted(place, _target(entry)))
+    for entry in _entries(platform, "initContainers"):
+        found.before.append(_init_command(entry))
+    if order.workspace:
+        place = home / "workspaces" / order.run.run_id
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found.mounts.append(Mounted(place, Path(WORKSPACE)))
+    return found
+
+
+def claim(home: Path, name: str) -> Path:
+    """The folder of a volume claim. Raises PlatformRefusedError for what is no Kubernetes name."""
+    return home / "volumes" / _checked(name, "volume claim")
+
+
+def field_path(order: LaunchOrder, path: str) -> str:
+    """The value that the downward API would give; a label or annotation that is not set is the empty text."""
+    metadata = _METADATA.fullmatch(path)
+    if metadata is not None:
+        pod = order.platform.get("podMetadata")
+        values = cast("JsonObject", pod).get(metadata[1]) if isinstance(pod, dict) else None
+        return str(cast("JsonObject", values).get(metadata["key"], "")) if isinstance(values, dict) else ""
+    known = {
+        "metadata.name": f"{order.run.resource_name}-{order.attempt_id[-10:]}",
+        "metadata.namespace": "default",
+        "metadata.uid": order.attempt_id,
+        "spec.nodeName": socket.gethostname(),
+        "spec.serviceAccountName": "default",
+        "status.hostIP": "127.0.0.1",
+        "status.podIP": "127.0.0.1",
+    }
+    if path not in known:
+        raise PlatformRefusedError(f"the field path '{path}' has no meaning outside a pod; known are {', '.join(known)}")
+    return known[path]
+
+
 def names_of(pipeline: Pipeline, kind: str) -> set[str]:
     """Names of the secrets (`kind` is secret) or config maps (configMap) that the pipeline's tasks refer to.
 
@@ -58,21 +162,129 @@ def names_of(pipeline: Pipeline, kind: str) -> set[str]:
     for component in pipeline.components.values():
         for feature, entries in pipeline.executor_platform(component).items():
             if feature.startswith(kind) and isinstance(entries, list):
-                found.update(_name(entry, kind) for entry in entries if isinstance(entry, dict))
+                found.update(_referred(entry, kind) for entry in entries if isinstance(entry, dict))
     return found - {""}
 
 
-def _name(entry: Mapping[str, Json], kind: str) -> str:
-    source = entry.get(f"{kind}NameParameter")
-    if isinstance(source, dict):
-        match source:
-            case {"runtimeValue": {"constant": str(name)}}:
-                return name
-            case {"componentInputParameter": str(name)}:
-                return f"<{name}>"
-            case {"taskOutputParameter": {"producerTask": str(task), "outputParameterKey": str(output)}}:
-                return f"<{task}.{output}>"
-            case _:
-                pass
-    name = entry.get(f"{kind}Name")
-    return name if isinstance(name, str) else ""
+def claims_of(platform: Mapping[str, Json]) -> list[str]:
+    """Names of the volume claims in a resolved configuration; they are part of KFP's cache key."""
+    entries = _entries(platform, "pvcMount")
+    return [name for entry in entries if (name := _text(entry, "pvcNameParameter") or _text(entry, "name"))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    kind: str
+    folder: Path
+
+    def variables(self, entry: JsonObject) -> dict[str, str]:
+        name = _referred_value(entry, self.kind)
+        optional = bool(entry.get("optional"))
+        found: dict[str, str] = {}
+        for one in _entries(entry, "keyToEnv") if name else ():
+            key = _text(one, f"{self.kind}Key")
+            value = self._read(name, key, optional)
+            if value is not None:
+                found[_text(one, "envVar")] = value
+        return found
+
+    def volume(self, entry: JsonObject) -> list[Mounted]:
+        name = _referred_value(entry, self.kind)
+        if not name:
+            return []
+        place = self.folder / _checked(name, self.kind)
+        if not place.is_dir():
+            if entry.get("optional"):
+                return []
+            raise self._missing(name, "")
+        return [Mounted(place, _target(entry))]
+
+    def _read(self, name: str, key: str, optional: bool) -> str | None:
+        if not _KEY.fullmatch(key) or key in (".", ".."):
+            raise PlatformRefusedError(f"'{key}' is not a key that a {_words(self.kind)} can have")
+        try:
+            return (self.folder / _checked(name, self.kind) / key).read_text("utf-8")
+        except OSError:
+            if optional:
+                return None
+            raise self._missing(name, key) from None
+
+    def _missing(self, name: str, key: str) -> PlatformRefusedError:
+        what = f"key '{key}' of the {_words(self.kind)} '{name}'" if key else f"{_words(self.kind)} '{name}'"
+        where = self.folder / name / (key or "<key>")
+        return PlatformRefusedError(f"the {what} is needed and not there; write its value into the file {where}")
+
+
+def _entries(config: Mapping[str, Json], key: str) -> Iterator[JsonObject]:
+    found = config.get(key)
+    return (one for one in (found if isinstance(found, list) else ()) if isinstance(one, dict))
+
+
+def _text(entry: Mapping[str, Json], key: str) -> str:
+    found = entry.get(key)
+    return found if isinstance(found, str) else ""
+
+
+def _referred_value(entry: JsonObject, kind: str) -> str:
+    """The name, after its parameter was resolved; empty when that was null, and then there is nothing to do."""
+    if f"{kind}NameParameter" in entry:
+        return _text(entry, f"{kind}NameParameter")
+    return _text(entry, f"{kind}Name") or _text(entry, "name")
+
+
+def _referred(entry: JsonObject, kind: str) -> str:
+    match entry.get(f"{kind}NameParameter"):
+        case {"runtimeValue": {"constant": str(name)}}:
+            return name
+        case {"componentInputParameter": str(name)}:
+            return f"<{name}>"
+        case {"taskOutputParameter": {"producerTask": str(task), "outputParameterKey": str(output)}}:
+            return f"<{task}.{output}>"
+        case _:
+            return _text(entry, f"{kind}Name")
+
+
+def _target(entry: JsonObject) -> Path:
+    """Where it is mounted. Raises PlatformRefusedError for anything but an absolute path below the root."""
+    text = _text(entry, "mountPath")
+    path = Path(text)
+    if not path.is_absolute() or ".." in path.parts or path == Path("/") or "\0" in text:
+        raise PlatformRefusedError(f"nothing can be mounted at '{text}': a mount path is absolute and below /")
+    return path
+
+
+def _below(volume: Path, sub_path: str) -> Path:
+    path = Path(sub_path)
+    if path.is_absolute() or ".." in path.parts or "\0" in sub_path:
+        raise PlatformRefusedError(f"the sub-path '{sub_path}' of a volume must stay inside it")
+    place = volume / path
+    place.mkdir(parents=True, exist_ok=True)
+    if not place.resolve().is_relative_to(volume.resolve()):
+        raise PlatformRefusedError(f"the sub-path '{sub_path}' of a volume leads out of it")
+    return place
+
+
+def _init_command(entry: JsonObject) -> str:
+    """An init container as one shell command; its words are quoted, and run as they stand."""
+    words = [*_words_of(entry, "command"), *_words_of(entry, "args")]
+    if not words:
+        raise PlatformRefusedError(
+            f"the init container '{_text(entry, 'name')}' has no command, and what its image would run is not known here"
+        )
+    variables = [f"{_text(one, 'name')}={_text(one, 'value')}" for one in _entries(entry, "env")]
+    return shlex.join(["env", *variables, *words] if variables else words)
+
+
+def _words_of(entry: JsonObject, key: str) -> Sequence[str]:
+    found = entry.get(key)
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def _checked(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise PlatformRefusedError(f"'{name}' is not a name that a {_words(what)} can have in Kubernetes")
+    return name
+
+
+def _words(kind: str) -> str:
+    return "config map" if kind == "configMap" else kind

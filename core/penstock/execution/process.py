@@ -24,11 +24,12 @@ from penstock.execution.importer import run_importer
 from penstock.execution.launcher import Attempt
 from penstock.execution.log_tail import LogTail
 from penstock.execution.order import LaunchOrder
-from penstock.execution.platform import check_platform
+from penstock.execution.platform import PlatformRefusedError, StandIn, check_platform, stand_in
 from penstock.execution.process_tree import is_alive
-from penstock.execution.program import Program, Programs, RefusedError
-from penstock.execution.sandbox import PrivateTmp, means, private_tmp, spawn
+from penstock.execution.program import Program, Programs, RefusedError, with_stand_in
+from penstock.execution.sandbox import Means, Mount, means, private_tmp, spawn
 from penstock.execution.stage_in import Stores, stage_in
+from penstock.execution.volumes import is_volume_task, run_volume_task
 from penstock.model import ContainerExecutor, Executor, ImporterExecutor, Json, Reason
 from penstock.store import new_id
 
@@ -148,8 +149,12 @@ class ProcessLauncher:
             folder.make_rooms()
             if isinstance(executor, ImporterExecutor):
                 return run_importer(order, executor, folder, new_id)
+            if is_volume_task(executor):
+                manifest = run_volume_task(order, self._home)
+                folder.write_manifest(manifest)
+                return EndedAttempt(manifest)
             return self._launch(order, executor, folder, lock, on_line)
-        except (RefusedError, ImageRefusedError) as problem:
+        except (RefusedError, ImageRefusedError, PlatformRefusedError) as problem:
             return failed(order, folder, problem, Reason.REFUSED)
         except TaskError as problem:
             discard(order, self._stores)
@@ -178,8 +183,10 @@ class ProcessLauncher:
             if on_line is not None:
                 on_line(line)
 
+        given = stand_in(order, self._home, folder.path)
         program = self._programs.prepare(order, executor, staged.places, folder, temporary, progress)
         try:
+            program = with_stand_in(program, given)
             tmp, why = None, ""
             if private:
                 needed = (self._home, *staged.paths, *program.paths)
@@ -196,7 +203,8 @@ class ProcessLauncher:
             folder.write_launched(
                 Launched(order_digest(order), notes, str(folder.tmp) if tmp else "", shared, link)
             )
-            return self._spawn(order, folder, lock, program, tmp, on_line)
+            mounts = [*(tmp.mounts() if tmp else ()), *_extra_mounts(given)]
+            return self._spawn(order, folder, lock, program, mounts, on_line)
         finally:
             if program.hold is not None:
                 program.hold.release()
@@ -207,7 +215,7 @@ class ProcessLauncher:
         folder: AttemptFolder,
         lock: int,
         program: Program,
-        tmp: PrivateTmp | None,
+        mounts: Sequence[Mount],
         on_line: Callable[[str], None] | None,
     ) -> Attempt:
         log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -215,11 +223,12 @@ class ProcessLauncher:
         try:
             process = spawn(
                 ["/bin/sh", "-c", _WRAPPER, "penstock", str(folder.path), *program.words],
-                tmp.mounts() if tmp else (),
-                means() if tmp else None,
+                mounts,
+                means() if mounts else None,
                 env=program.variables,
                 output=log,
                 inherit=[lock, *([program.hold.fileno()] if program.hold else [])],
+                scratch=folder.path / "mounts" if any(not one.target.exists() for one in mounts) else None,
             )
         finally:
             os.close(log)
@@ -227,6 +236,20 @@ class ProcessLauncher:
         return ProcessAttempt(
             order, folder, self._stores, new_id, on_line, process=process, log_offset=offset
         )
+
+
+def _extra_mounts(given: StandIn) -> list[Mount]:
+    """Raises PlatformRefusedError where nothing can be mounted, or not at a place that does not exist."""
+    if not given.mounts:
+        return []
+    allowed = means()
+    missing = next((one.target for one in given.mounts if not one.target.is_dir()), None)
+    if allowed is None or (allowed is not Means.THREAD and missing is not None):
+        raise PlatformRefusedError(
+            f"it mounts a volume at '{missing or given.mounts[0].target}', which this machine does not allow; run it as "
+            "root, or with a Kubernetes launcher"
+        )
+    return [Mount(one.source, one.target) for one in given.mounts]
 
 
 def _temporary(order: LaunchOrder, folder: AttemptFolder) -> Path:

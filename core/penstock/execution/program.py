@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.errors import TaskError
@@ -19,9 +19,11 @@ from penstock.execution.environments import Environments
 from penstock.execution.executor_input import Places, executor_input
 from penstock.execution.images import ImageRefusedError, PythonRequest, choose_python, wanted_python
 from penstock.execution.order import LaunchOrder
+from penstock.execution.platform import StandIn
 from penstock.execution.private_venv import private_venv
 from penstock.execution.pythons import running_python
 from penstock.execution.task_environment import host_path, task_environment
+from penstock.execution.volumes import is_volume_task
 from penstock.model import ContainerExecutor, JsonObject
 from penstock.planner.placeholders import resolve_arguments, resolve_text
 
@@ -59,6 +61,14 @@ class Program:
     hold: Hold | None = None
 
 
+def with_stand_in(program: Program, given: StandIn) -> Program:
+    """The program with the variables of `given`, after its init containers' commands have succeeded."""
+    words = program.words
+    if given.before:
+        words = ["/bin/sh", "-c", " && ".join([*given.before, 'exec "$@"']), "sh", *words]
+    return replace(program, words=words, variables={**program.variables, **given.variables})
+
+
 @dataclass(frozen=True, slots=True)
 class Programs:
     environments: Environments
@@ -67,6 +77,8 @@ class Programs:
 
     def isolation(self, executor: ContainerExecutor) -> str:
         """`process:cpython-3.11.7` or `process:host`. Raises RefusedError or ImageRefusedError."""
+        if is_volume_task(executor):
+            return "process:host"
         request = self.request(executor)
         self._refuse(executor, request)
         if request is None:
@@ -149,8 +161,8 @@ class Programs:
         if not executor.command and not executor.args:
             raise RefusedError(
                 f"the container of image {executor.image!r} has neither command nor arguments, and what "
-                "its image starts by itself is not known here; give it a command, or run it on a launcher that runs "
-                "images (kubernetes)"
+                "its image starts by itself is not known here; give it a command, or run it on a launcher that "
+                "runs images (kubernetes)"
             )
         if request is not None:
             return

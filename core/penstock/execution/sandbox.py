@@ -21,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.execution.mountpoints import make_mount_points
 from penstock.model import Json
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def private_tmp(
     """A /tmp in which `needed`, and what the input parameters name, can be reached; or None and why not.
 
     A parameter that names a path below /tmp keeps the nearest existing directory above that path shared. So
-    does a mention in `texts` (the command as written), except that one of nothing but /tmp itself stays private.
+    does a mention in `texts` (the command as written), except that one of nothing but /tmp itself stays
+    private.
     """
     shared: set[Path] = set()
     for path in needed:
@@ -136,9 +138,11 @@ def spawn(
     env: Mapping[str, str] | None = None,
     output: int = subprocess.DEVNULL,
     inherit: Sequence[int] = (),
+    scratch: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """A process in a session of its own, with no input, and with `mounts` that only it and its children see.
 
+    With `scratch`, an empty directory, targets that do not exist are made for it (Means.THREAD only).
     Its output and errors go to the file descriptor `output`; it inherits the descriptors `inherit` besides.
     Raises OSError where the mounts are not allowed.
     """
@@ -157,7 +161,7 @@ def spawn(
     if by is None or not mounts:
         return start(argv)
     if by is Means.THREAD:
-        return _in_thread(lambda: start(argv), mounts)
+        return _in_thread(lambda: start(argv), mounts, scratch)
     return start([*_unshare(mounts), *argv])
 
 
@@ -171,7 +175,7 @@ def _unshare(mounts: Sequence[Mount]) -> list[str]:
 
 
 def _in_thread(
-    start: Callable[[], subprocess.Popen[bytes]], mounts: Sequence[Mount]
+    start: Callable[[], subprocess.Popen[bytes]], mounts: Sequence[Mount], scratch: Path | None
 ) -> subprocess.Popen[bytes]:
     """A mount namespace belongs to a thread; the child of this one inherits it, and the thread ends."""
     over = threading.Lock()
@@ -180,7 +184,7 @@ def _in_thread(
 
     def run() -> None:
         try:
-            _enter_namespace(mounts)
+            _enter_namespace(mounts, scratch)
             started.append(start())
         except BaseException as problem:
             problems.append(problem)
@@ -196,7 +200,7 @@ def _in_thread(
     return started[0]
 
 
-def _enter_namespace(mounts: Sequence[Mount]) -> None:
+def _enter_namespace(mounts: Sequence[Mount], scratch: Path | None) -> None:
     import ctypes
 
     libc = _libc()
@@ -208,9 +212,15 @@ def _enter_namespace(mounts: Sequence[Mount]) -> None:
 
     check(libc.unshare(_CLONE_NEWNS), "unshare")
     check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "/")
+
+    def bind(source: Path, target: Path) -> None:
+        flags = _MS_BIND | _MS_REC
+        check(libc.mount(os.fsencode(source), os.fsencode(target), None, flags, None), str(target))
+
+    if scratch is not None:
+        make_mount_points([one.target for one in mounts], scratch, bind)
     for one in mounts:
-        source, target = os.fsencode(one.source), os.fsencode(one.target)
-        check(libc.mount(source, target, None, _MS_BIND | _MS_REC, None), str(one.target))
+        bind(one.source, one.target)
 
 
 @functools.cache

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder, RunFields
+from penstock.execution.platform import WORKSPACE
 from penstock.ir import load
 from penstock.model import ROOT, Artifact, Json, Pipeline, TaskRun, Values
 from penstock.model import path as paths
 from penstock.planner.ledger import Ledger
+from penstock.planner.platform import resolve_platform
 from penstock.store import RunRecord, Store
 
 
@@ -36,7 +38,7 @@ class Session:
         task_uri = "/".join(
             (self.fields.pipeline_root.rstrip("/"), self.pipeline.name, self.run.id, name, attempt_id)
         )
-        platform = self.pipeline.executor_platform(place.component)
+        platform = resolve_platform(self.ledger, record.path, self.pipeline.executor_platform(place.component))
         deadline = platform.get("activeDeadlineSeconds")
         return LaunchOrder(
             attempt_id=attempt_id,
@@ -55,7 +57,7 @@ class Session:
             retry_index=record.retries,
             timeout=float(deadline) if isinstance(deadline, int | float | str) and deadline else None,
             platform=platform,
-            workspace="workspace" in self.pipeline.kubernetes_config,
+            workspace=has_workspace(self.pipeline),
         )
 
 
@@ -70,12 +72,16 @@ def open_session(store: Store, run_id: str) -> Session:
     ledger = Ledger(
         pipeline,
         (root.inputs if root is not None else root_values(pipeline, run.id, run.arguments)).parameters,
-        placeholder_fields(fields),
+        placeholder_fields(fields, pipeline),
         fail_fast=options.fail_fast,
         records=records,
     )
     ledger.canceled = run.cancel_requested_at is not None
     return Session(run, options, pipeline, fields, ledger)
+
+
+def has_workspace(pipeline: Pipeline) -> bool:
+    return "workspace" in pipeline.kubernetes_config
 
 
 def root_values(pipeline: Pipeline, run_id: str, arguments: Mapping[str, Json]) -> Values:
@@ -102,9 +108,11 @@ def run_fields(run: RunRecord, pipeline: Pipeline) -> RunFields:
     )
 
 
-def placeholder_fields(fields: RunFields) -> Mapping[str, str]:
+def placeholder_fields(fields: RunFields, pipeline: Pipeline) -> Mapping[str, str]:
     """Run-level placeholders by the name between `{{$.` and `}}`."""
+    workspace = {"workspace_path": WORKSPACE} if has_workspace(pipeline) else {}
     return {
+        **workspace,
         "pipeline_job_name": fields.name,
         "pipeline_job_resource_name": fields.resource_name,
         "pipeline_job_uuid": fields.run_id,

@@ -22,7 +22,7 @@ PATIENCE = 30.0
 _MAGIC = b"SQLite format 3\0"
 _MOUNTS = Path("/proc/self/mounts")
 _NETWORK = re.compile(
-    r"(nfs\d?|cifs|smb\w*|ncpfs|afs|9p|ceph|lustre|beegfs|gpfs|davfs\w*|pvfs2|orangefs"
+    r"(nfs\d?|cifs|smb\w*|ncpfs|afs|ceph|lustre|beegfs|gpfs|davfs\w*|pvfs2|orangefs"
     r"|fuse\.(sshfs|s3fs|gcsfuse|goofys|rclone|glusterfs|ceph\S*|juicefs|mount-s3|blobfuse2?|davfs2?|nfs\S*|smb\S*|cifs))"
 )
 _REMEDY = "set PENSTOCK_HOME or PENSTOCK_DATABASE_URL to a place on a local disk"
