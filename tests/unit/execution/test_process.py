@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -321,14 +322,23 @@ def test_without_mounts_only_the_temporary_folder_is_private(home: Path) -> None
 
 
 @pytest.mark.skipif(means() is None, reason="no mounts are allowed here")
-def test_a_path_below_tmp_that_an_input_names_can_be_reached(home: Path, tmp_path: Path) -> None:
-    assert str(tmp_path).startswith("/tmp/")
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    executor = script('echo content > "$0"', "{{$.inputs.parameters['target']}}")
-    manifest = run(home, order(home, executor, inputs={"target": f"{folder}/new.txt"}))
-    assert manifest.outcome is Outcome.SUCCEEDED
-    assert (folder / "new.txt").read_text() == "content\n"
+def test_a_path_below_tmp_that_an_input_names_can_be_reached(home: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="penstock-test-", dir="/tmp") as folder:
+        executor = script('echo content > "$0"', "{{$.inputs.parameters['target']}}")
+        manifest = run(home, order(home, executor, inputs={"target": f"{folder}/new.txt"}))
+        assert manifest.outcome is Outcome.SUCCEEDED
+        assert (Path(folder) / "new.txt").read_text() == "content\n"
+
+
+@pytest.mark.skipif(means() is None, reason="no mounts are allowed here")
+def test_a_home_below_tmp_works_as_any_other() -> None:
+    with tempfile.TemporaryDirectory(prefix="penstock-test-", dir="/tmp") as folder:
+        home = Path(folder) / "home"
+        executor = script('ls /tmp; echo x > "$0"', "{{$.outputs.artifacts['model'].path}}")
+        manifest = run(home, order(home, executor, output_artifacts=["model"]))
+        assert manifest.outcome is Outcome.SUCCEEDED, manifest.error
+        assert manifest.artifacts["model"][0].size == 2
+        assert log_of(home).split() == [Path(folder).name]
 
 
 def test_a_directory_of_an_attempt_is_private(home: Path) -> None:
