@@ -5,13 +5,14 @@ PY := .venv/bin/python
 SETUP = @python=$$(sh scripts/python.sh) && "$$python" scripts/setup.py
 PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist loadgroup
 ARGS ?=
+CHECKS := 'ruff check' 'ruff format --check' 'lint-imports --no-logo' 'pyright --pythonpath $(PY)'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test conformance faults lint format bench docs clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
-	@echo 'More arguments for pytest: make test ARGS="-k cache". Another Python: make setup PYTHON=python3.13.'
+	@echo 'More arguments for pytest: make test ARGS="-k cache". Another Python: make clean setup PYTHON=python3.13.'
 
 setup: ## make .venv, or bring it up to date
 	$(SETUP) test
@@ -19,7 +20,7 @@ setup: ## make .venv, or bring it up to date
 demo: setup ## run the iris pipeline here and trace its model
 	@$(PY) scripts/demo.py
 
-test: setup ## every suite; what this machine lacks a service for is skipped
+test: setup ## every suite; without its service a test is skipped, with the reason
 	$(PYTEST) tests $(ARGS)
 
 conformance: setup ## every corpus pipeline, the long ones too
@@ -28,12 +29,11 @@ conformance: setup ## every corpus pipeline, the long ones too
 faults: setup ## kill at every failpoint and at random, all seeds
 	PENSTOCK_FULL=1 $(PYTEST) tests/faults $(ARGS)
 
-lint: setup ## ruff, pyright, the layers
+lint: setup ## ruff, the layers, pyright; all of them, whatever the first says
 	$(SETUP) lint
-	$(PY) -m ruff check
-	$(PY) -m ruff format --check
-	.venv/bin/lint-imports --no-logo
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
+	@status=0; for check in $(CHECKS); do \
+	  echo "$$check"; PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/$$check || status=1; \
+	done; exit $$status
 
 format: setup ## let ruff format and sort
 	$(SETUP) lint
@@ -45,7 +45,7 @@ bench: setup ## measure; writes docs/benchmarks.md
 
 docs: setup ## build the documentation into site/
 	$(SETUP) docs
-	$(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 clean: ## remove whatever the verbs made
 	rm -rf .venv .venvs .demo site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
