@@ -69,6 +69,7 @@ class ProcessAttempt:
         self._handle = self._open()
         self._started = folder.started_at or time.time()
         self._tail = LogTail(folder.log, on_line, log_offset) if on_line else None
+        self._left = ""
         self._manifest: OutputManifest | None = None
         self._waiting = threading.Lock()
         self._stopping = threading.Lock()
@@ -131,7 +132,7 @@ class ProcessAttempt:
 
     def _locked(self) -> bool:
         """Whether an adopted attempt runs, where no process can be watched."""
-        if self._handle is None and is_linux_process_gone(self._order.attempt_id, self._tree.leader):
+        if self._handle is None and _is_gone(self._order.attempt_id, self._tree.leader):
             return False
         if self._folder.exit_code is not None:
             return False
@@ -194,8 +195,6 @@ class ProcessAttempt:
             self._left = f"{count} ({names}) still ran when the task's own had ended, and were killed"
             self._folder.note(self._left)
 
-    _left = ""
-
     def _judge(self, code: int | None) -> OutputManifest:
         launched = self._folder.launched or Launched("")
         notes = dict(launched.notes)
@@ -251,7 +250,7 @@ class ProcessAttempt:
             self._folder.clear_rooms()
 
 
-def is_linux_process_gone(attempt_id: str, leader: int) -> bool:
+def _is_gone(attempt_id: str, leader: int) -> bool:
     return os.path.isdir("/proc/self") and not is_alive(attempt_id, leader)
 
 

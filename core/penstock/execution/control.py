@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from penstock.errors import TaskError
+from penstock.errors import PenstockError, TaskError
 from penstock.execution.cachekey import cache_key
 from penstock.execution.failpoints import failpoint
 from penstock.execution.launcher import Launcher
@@ -19,7 +19,7 @@ from penstock.model import ROOT, ImporterExecutor, Reason, State, TaskKind, Task
 from penstock.planner.following import following, resume
 from penstock.planner.settle import CONTAINERS, may_retry, settle
 from penstock.planner.verdict import Launch, Record, Settled, Wait, verdict
-from penstock.store import AttemptState, ExecutionState, Store
+from penstock.store import AttemptRecord, AttemptState, ExecutionState, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,12 @@ class Control(Protocol):
         ...
 
 
+class _OvertakenError(PenstockError):
+    """Somebody else changed the run since it was read: the question is asked again."""
+
+
 class LocalControl:
-    """Control on the store itself.
+    """Control on the store itself. Any number of them may ask about one run at once.
 
     `readable` says whether the artifacts of a cache hit can still be read. With `exclusive` the caller promises to be
     the only one who changes the run (an engine that holds its lease), and the ledger stays in memory between calls.
@@ -90,8 +94,37 @@ class LocalControl:
 
     def begin(self, run_id: str) -> Step:
         """Open the run's own DAG; for a run that is open already, say what is worth a verdict in it."""
-        session = self.session(run_id)
-        ledger = session.ledger
+        return self._ask(run_id, self._begin)
+
+    def prepare(self, run_id: str, path: str) -> Step:
+        return self._ask(run_id, lambda session: self._prepare(session, path))
+
+    def publish(self, run_id: str, path: str, manifest: OutputManifest) -> Step:
+        return self._ask(run_id, lambda session: self._publish(session, path, manifest))
+
+    def cancel(self, run_id: str) -> None:
+        """From now on nothing new starts in the run. Idempotent; does not stop what runs."""
+        with self._store.transaction():
+            if self._store.runs.get(run_id).state is State.RUNNING:
+                self._store.runs.transition(run_id, (State.RUNNING,), State.CANCELING, token=self.token)
+            self._store.runs.request_cancel(run_id)
+        if self._exclusive:
+            self.session(run_id).ledger.canceled = True
+
+    def forget(self, run_id: str) -> None:
+        """Drop what is held in memory of the run; the next question reads the store."""
+        self._sessions.pop(run_id, None)
+
+    def _ask(self, run_id: str, question: Callable[[Session], Step]) -> Step:
+        """The answer from what is recorded, asked again as often as the record changed while it was sought."""
+        while True:
+            try:
+                return question(self.session(run_id))
+            except _OvertakenError:
+                continue
+
+    def _begin(self, session: Session) -> Step:
+        run_id, ledger = session.run.id, session.ledger
         if ledger.get(ROOT) is None:
             inputs = root_values(session.pipeline, run_id, session.run.arguments)
             root = TaskRun(ROOT, TaskKind.ROOT, State.RUNNING, inputs=inputs, started_at=self._clock())
@@ -105,8 +138,7 @@ class LocalControl:
         )
         return Step(following=tuple(resume(ledger)), again=again)
 
-    def prepare(self, run_id: str, path: str) -> Step:
-        session = self.session(run_id)
+    def _prepare(self, session: Session, path: str) -> Step:
         answer = verdict(session.ledger, path)
         match answer:
             case Wait(on):
@@ -116,28 +148,20 @@ class LocalControl:
             case Record(record):
                 now = self._clock()
                 ended_at = now if record.state.ended else None
-                return self._record(session, replace(record, started_at=now, ended_at=ended_at))
+                step = self._record(session, replace(record, started_at=now, ended_at=ended_at))
+                failpoint("prepare.recorded")
+                return step
             case Launch():
                 return self._launch(session, answer)
 
-    def publish(self, run_id: str, path: str, manifest: OutputManifest) -> Step:
-        session = self.session(run_id)
-        record = session.ledger.get(path)
-        if record is None or record.state.ended or record.kind in CONTAINERS:
-            return Step()
+    def _publish(self, session: Session, path: str, manifest: OutputManifest) -> Step:
         failpoint("publish.before")
         with self._transaction(session):
-            ours = self._store.attempts.finish(
-                manifest.attempt_id,
-                AttemptState(manifest.outcome.value),
-                exit_code=manifest.exit_code,
-                error=manifest.error,
-                log=manifest.log,
-                notes=manifest.notes,
-                started_at=manifest.started_at,
-                ended_at=manifest.ended_at,
-            )
-            if not ours:
+            attempt = self._store.attempts.get(manifest.attempt_id)
+            if (attempt.run_id, attempt.path) != (session.run.id, path) or not self._finish(manifest):
+                return Step()
+            record = session.ledger.get(path)
+            if record is None or record.state.ended or record.generation != attempt.generation:
                 return Step()
             ended = self._ended(session, record, manifest)
             if ended.state in (State.SUCCEEDED, State.FAILED):
@@ -152,18 +176,18 @@ class LocalControl:
             return replace(step, again=(*step.again, (path, ended.retry_at)))
         return replace(step, following=(*step.following, path))
 
-    def cancel(self, run_id: str) -> None:
-        """From now on nothing new starts in the run. Idempotent; does not stop what runs."""
-        session = self.session(run_id)
-        session.ledger.canceled = True
-        with self._transaction(session):
-            if self._store.runs.get(run_id).state is State.RUNNING:
-                self._store.runs.transition(run_id, (State.RUNNING,), State.CANCELING, token=self.token)
-            self._store.runs.request_cancel(run_id)
-
-    def forget(self, run_id: str) -> None:
-        """Drop what is held in memory of the run; the next question reads the store."""
-        self._sessions.pop(run_id, None)
+    def _finish(self, manifest: OutputManifest) -> bool:
+        """False when the attempt has ended before."""
+        return self._store.attempts.finish(
+            manifest.attempt_id,
+            AttemptState(manifest.outcome.value),
+            exit_code=manifest.exit_code,
+            error=manifest.error,
+            log=manifest.log,
+            notes=manifest.notes,
+            started_at=manifest.started_at,
+            ended_at=manifest.ended_at,
+        )
 
     def _settled(self, session: Session, record: TaskRun | None) -> Step:
         if record is None:
@@ -203,21 +227,30 @@ class LocalControl:
             hit = self._cached(session, new)
             if hit is not None:
                 return hit
-        new = replace(new, attempts=new.attempts + 1)
         with self._transaction(session):
+            attempt = self._claim(session, new, isolation)
+            new = replace(new, attempts=attempt.number)
+            step = self._record(session, new)
+        failpoint("prepare.claimed")
+        return replace(step, order=session.order(new, attempt.id, attempt.number), adopted=attempt.adopted)
+
+    def _claim(self, session: Session, new: TaskRun, isolation: str) -> AttemptRecord:
+        """A live attempt is adopted, but not one of an earlier generation: that has nothing to say any more."""
+        while True:
             attempt = self._store.attempts.claim(
                 session.run.id,
                 new.path,
                 new.generation,
-                new.attempts,
+                new.attempts + 1,
                 owner=self._owner,
                 launcher=self._launcher.name,
                 isolation=isolation,
                 token=self.token,
             )
-            step = self._record(session, new)
-        failpoint("prepare.claimed")
-        return replace(step, order=session.order(new, attempt.id, attempt.number), adopted=attempt.adopted)
+            if attempt.generation == new.generation:
+                return attempt
+            text = "the task was reopened while this attempt ran"
+            self._store.attempts.finish(attempt.id, AttemptState.CANCELED, error=text)
 
     def _cached(self, session: Session, new: TaskRun) -> Step | None:
         """The answer of the cache, if it has one.
@@ -234,7 +267,9 @@ class LocalControl:
             )
             with self._transaction(session):
                 self._execution(session, done, ExecutionState.CACHED, cached_execution=hit.execution_id)
-                return self._record(session, done)
+                step = self._record(session, done)
+            failpoint("prepare.cached")
+            return step
         return None
 
     def _ended(self, session: Session, record: TaskRun, manifest: OutputManifest) -> TaskRun:
@@ -245,9 +280,10 @@ class LocalControl:
             case Outcome.SUCCEEDED:
                 outputs = Values(manifest.parameters, manifest.artifacts)
                 return replace(base, state=State.SUCCEEDED, reason=None, outputs=outputs)
-            case Outcome.CANCELED:
+            case Outcome.CANCELED if session.ledger.canceled:
                 return replace(base, state=State.CANCELED, reason=Reason.CANCELED)
-            case Outcome.LOST:
+            case Outcome.CANCELED | Outcome.LOST:
+                # Nobody canceled the run: an engine that gave up stopped it.
                 state = State.CANCELED if session.ledger.canceled else State.PENDING
                 return replace(base, state=state, reason=Reason.LOST, ended_at=None)
             case Outcome.FAILED:
@@ -322,6 +358,8 @@ class LocalControl:
         """One commit; when it fails, the ledger in memory is no longer what is recorded, and goes."""
         try:
             with self._store.transaction():
+                if not self._exclusive and self._store.runs.revision(session.run.id) != session.run.revision:
+                    raise _OvertakenError(f"run {session.run.id} was changed meanwhile")
                 yield
         except BaseException:
             self.forget(session.run.id)

@@ -9,10 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeAlias
 
-from penstock.errors import TaskError
+from penstock.errors import LeaseError, PenstockError, StoreError, TaskError
 from penstock.execution.control import LocalControl, Step
 from penstock.execution.failpoints import failpoint
+from penstock.execution.interrupts import as_events
 from penstock.execution.launcher import Attempt, Launcher
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
@@ -23,6 +26,8 @@ from penstock.store import Store
 
 ChangeWatcher = Callable[[TaskRun], None]
 LineWatcher = Callable[[str, str], None]
+_Event: TypeAlias = tuple[str, OutputManifest] | None
+"""An attempt has ended, by task path; None: the user wants the run to end."""
 
 POLL_SECONDS = 1.0
 LEASE_SECONDS = 30.0
@@ -60,22 +65,41 @@ class EmbeddedEngine:
     def run(self, run_id: str) -> State:
         """Run, or resume, to the end; the final state.
 
-        A KeyboardInterrupt cancels the run and waits for its attempts to end, a second one kills them. Raises
-        LeaseError, naming the owner, when another engine has the run.
+        Ctrl-C cancels the run and waits for its attempts to end, a second one kills them. Raises LeaseError, naming
+        the owner, when another engine has the run, StoreError when the database fails; attempts go on then, and
+        whoever resumes the run takes them over.
         """
-        token = self.control.token = self.store.leases.claim(run_id, self.owner, LEASE_SECONDS)
-        execution = _Execution(self, run_id, token)
-        try:
-            return execution.to_the_end()
-        finally:
-            execution.close()
+        events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        with as_events(lambda: events.put(None)):
+            token = self.control.token = self.store.leases.claim(run_id, self.owner, LEASE_SECONDS)
+            failpoint("run.claimed")
+            execution = _Execution(self, run_id, token, events)
+            try:
+                state = execution.to_the_end()
+            except LeaseError:
+                execution.leave()
+                raise
+            except StoreError as error:
+                running = execution.leave()
+                if running:
+                    raise StoreError(f"{error} ({running} tasks go on meanwhile)") from error
+                raise
+            except BaseException:
+                execution.stop()
+                with suppress(PenstockError):
+                    self.store.leases.release(run_id, token)
+                raise
+            failpoint("run.ended")
             self.store.leases.release(run_id, token)
+            return state
 
 
 class _Execution:
     """The loop over one run: open DAGs at once, launch leaves as slots are free, publish what ends."""
 
-    def __init__(self, engine: EmbeddedEngine, run_id: str, token: int) -> None:
+    def __init__(
+        self, engine: EmbeddedEngine, run_id: str, token: int, events: queue.SimpleQueue[_Event]
+    ) -> None:
         self._engine = engine
         self._run_id = run_id
         self._token = token
@@ -83,30 +107,41 @@ class _Execution:
         self._queued: set[str] = set()
         self._later: list[tuple[float, str]] = []
         self._running: dict[str, Attempt | None] = {}
-        self._ended: queue.SimpleQueue[tuple[str, OutputManifest]] = queue.SimpleQueue()
+        self._events = events
         self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix="attempt")
-        self._canceling = False
-        self._renewed = self._polled = time.monotonic()
+        self._canceling = self._left = False
+        self._grace = STOP_GRACE_SECONDS
+        self._renewed = time.monotonic()
+        self._polled = self._renewed - POLL_SECONDS
 
     def to_the_end(self) -> State:
         self._take(self._engine.control.begin(self._run_id))
+        failpoint("run.begun")
         while True:
-            try:
-                self._fill_slots()
-                if not (self._running or self._ready or self._later):
-                    break
-                self._wait()
-                self._poll()
-            except KeyboardInterrupt:
-                self._cancel(grace=0.0 if self._canceling else STOP_GRACE_SECONDS)
-        return self._engine.store.runs.get(self._run_id).state
+            self._poll()
+            self._fill_slots()
+            if not (self._running or self._ready or self._later):
+                break
+            self._wait()
+        self._threads.shutdown()
+        state = self._engine.store.runs.get(self._run_id).state
+        if not state.ended:
+            # Somebody else drives it by now, or the planner has lost the thread.
+            self._engine.store.leases.renew(self._run_id, self._token, LEASE_SECONDS)
+            raise PenstockError(f"run {self._run_id} came to a standstill; `penstock runs resume` looks at it anew")
+        return state
 
-    def close(self) -> None:
-        """Leave nothing running behind an engine that gives up."""
-        for attempt in self._running.values():
-            if attempt is not None:
-                attempt.stop()
-        self._threads.shutdown(wait=not self._running, cancel_futures=True)
+    def leave(self) -> int:
+        """Give the run up without its attempts; how many go on."""
+        self._left = True
+        self._threads.shutdown(cancel_futures=True)
+        return sum(1 for attempt in self._running.values() if attempt is not None)
+
+    def stop(self) -> None:
+        """Give the run up, with nothing left running."""
+        self._canceling = True
+        self._stop_all(self._grace)
+        self._threads.shutdown(cancel_futures=True)
 
     def _take(self, step: Step) -> None:
         """Report what was recorded, and judge what may follow: containers at once, leaves when a slot is free."""
@@ -154,9 +189,10 @@ class _Execution:
             )
             self._running[order.path] = attempt
             if self._canceling:
-                attempt.stop()
-            manifest = attempt.wait()
-            assert manifest is not None
+                attempt.stop(self._grace)
+            while (manifest := attempt.wait(POLL_SECONDS)) is None:
+                if self._left:
+                    return
         except TaskError as error:
             manifest = OutputManifest(
                 order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=str(error)
@@ -166,7 +202,7 @@ class _Execution:
             text = f"penstock failed while it ran this task: {type(error).__name__}: {error}"
             manifest = OutputManifest(order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=text)
         failpoint("engine.attempt_ended")
-        self._ended.put((order.path, manifest))
+        self._events.put((order.path, manifest))
 
     def _wait(self) -> None:
         """Until an attempt ends, a retry is due, or it is time to look at the store."""
@@ -176,17 +212,21 @@ class _Execution:
         if not self._running and not self._later:
             return
         try:
-            path, manifest = self._ended.get(timeout=seconds)
+            event = self._events.get(timeout=seconds)
+            while True:
+                self._handle(event)
+                event = self._events.get_nowait()
         except queue.Empty:
             return
-        while True:
-            step = self._engine.control.publish(self._run_id, path, manifest)
-            self._running.pop(path, None)
-            self._take(step)
-            try:
-                path, manifest = self._ended.get_nowait()
-            except queue.Empty:
-                return
+
+    def _handle(self, event: _Event) -> None:
+        if event is None:
+            self._cancel(grace=0.0 if self._canceling else STOP_GRACE_SECONDS)
+            return
+        path, manifest = event
+        step = self._engine.control.publish(self._run_id, path, manifest)
+        self._running.pop(path, None)
+        self._take(step)
 
     def _poll(self) -> None:
         now = time.monotonic()
@@ -207,7 +247,9 @@ class _Execution:
     def _cancel(self, grace: float) -> None:
         """Stop what runs, start nothing new; what never started is recorded as CANCELED."""
         self._canceling = True
+        self._grace = grace
         self._engine.control.cancel(self._run_id)
+        failpoint("cancel.recorded")
         self._stop_all(grace)
 
     def _stop_all(self, grace: float) -> None:

@@ -46,6 +46,7 @@ _HIDDEN = frozenset(
 )
 """What ties a process to the caller's Python, or sends its `pip install` elsewhere."""
 
+_PINNED_KFP = re.compile(r"there is no version of kfp==([0-9]+\.[0-9]+\.[0-9]+)")
 _DUMMY_SKLEARN = re.compile(r"sklearn(?:\s*==\s*0\.0(?:\.post\d+)?)?\s*(;.*)?$", re.DOTALL)
 
 
@@ -171,6 +172,27 @@ def without_dummies(installs: tuple[PipInstall, ...]) -> tuple[tuple[PipInstall,
         return installs, ()
     note = "installed scikit-learn for sklearn, a name whose package on PyPI refuses to be installed"
     return changed, (note,)
+
+
+def with_published_kfp(
+    installs: tuple[PipInstall, ...], log: str
+) -> tuple[tuple[PipInstall, ...], str] | None:
+    """`installs` with another patch release of kfp, and a note, where `log` says that the pinned one does not exist.
+
+    Pipelines compiled by a development build, or a release that was withdrawn since, pin a kfp that no index has; its
+    executor is the same within a minor version. None when the build failed of something else.
+    """
+    missing = next((found[1] for found in _PINNED_KFP.finditer(log)), "")
+    if not missing:
+        return None
+    pin, range_ = f"kfp=={missing}", f"kfp~={missing}"
+    changed = tuple(
+        replace(one, requirements=tuple(range_ if word == pin else word for word in one.requirements))
+        for one in installs
+    )
+    if changed == installs:
+        return None
+    return changed, f"installed {range_}, because the package index has no kfp {missing}"
 
 
 def _scikit_learn(found: re.Match[str]) -> str:

@@ -28,6 +28,7 @@ from penstock.execution.environment import (
     EnvironmentBuildError,
     EnvironmentRequest,
     use_lock,
+    with_published_kfp,
     without_dummies,
 )
 from penstock.execution.images import AvailablePython
@@ -229,7 +230,15 @@ class Environments:
             home, python, self._variables, self._log(home), self._offline, (lock,), on_progress, canceled
         )
         try:
-            build.run(installs)
+            try:
+                build.run(installs)
+            except EnvironmentBuildError:
+                other = with_published_kfp(installs, self._log(home).read_text("utf-8"))
+                if other is None:
+                    raise
+                installs, notes = other[0], (*notes, other[1])
+                shutil.rmtree(home, ignore_errors=True)
+                build.run(installs)
             stamp = {
                 "version": _VERSION,
                 "python": {"path": python.path, "version": python.version},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder, RunFields
 from penstock.execution.platform import WORKSPACE
+from penstock.execution.taskconfig import task_config_parameters
 from penstock.ir import load
 from penstock.model import ROOT, Artifact, Json, Pipeline, TaskRun, Values
 from penstock.model import path as paths
@@ -40,7 +41,7 @@ class Session:
         )
         platform = resolve_platform(self.ledger, record.path, self.pipeline.executor_platform(place.component))
         deadline = platform.get("activeDeadlineSeconds")
-        return LaunchOrder(
+        order = LaunchOrder(
             attempt_id=attempt_id,
             run=self.fields,
             path=record.path,
@@ -59,6 +60,10 @@ class Session:
             platform=platform,
             workspace=has_workspace(self.pipeline),
         )
+        handed = task_config_parameters(order)
+        if not handed:
+            return order
+        return replace(order, inputs=Values({**record.inputs.parameters, **handed}, record.inputs.artifacts))
 
 
 def open_session(store: Store, run_id: str) -> Session:
