@@ -3,6 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -64,6 +67,28 @@ def test_an_input_that_nothing_here_can_read_is_handed_on_by_its_uri(home: Path)
     )
     assert log_of(home) == "gs://bucket/data\n"
     assert manifest.notes["not_read"] == "gs://bucket/data"
+
+
+def test_an_input_on_the_web_is_fetched_for_the_task(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "my data.csv").write_text("a,b\n")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        uri = f"http://127.0.0.1:{server.server_port}/my%20data.csv"
+        given = {"data": (Artifact("id-1", "data", DATASET, uri),)}
+        manifest = run(home, order(home, script('basename "$0"; cat "$0"', INPUT), artifacts=given))
+        gone = {"data": (Artifact("id-1", "data", DATASET, f"{uri}.gone"),)}
+        missing = run(home, order(home, container("true"), "attempt-2", artifacts=gone))
+        server.shutdown()
+    assert manifest.outcome is Outcome.SUCCEEDED
+    assert log_of(home) == "my data.csv\na,b\n"
+    assert (missing.outcome, missing.reason) == (Outcome.FAILED, Reason.INPUT)
+    assert "the server answers 404" in missing.error
 
 
 def test_a_list_of_artifacts_arrives_in_its_order(home: Path, tmp_path: Path) -> None:
