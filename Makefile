@@ -23,8 +23,10 @@ demo: setup ## run the iris pipeline here and trace its model
 test: setup ## every suite; without its service a test is skipped, with the reason
 	$(PYTEST) tests $(ARGS)
 
-conformance: setup ## every corpus pipeline, the long ones too
-	PENSTOCK_FULL=1 $(PYTEST) tests/conformance $(ARGS)
+conformance: setup ## every corpus pipeline, the long ones too; writes docs/conformance.md
+	@mkdir -p build
+	PENSTOCK_FULL=1 PENSTOCK_REQUIRE=corpus $(PYTEST) tests/conformance --junitxml=build/conformance.xml $(ARGS)
+	$(PY) -m tests.conformance.page build/conformance.xml
 
 faults: setup ## kill at every failpoint and at random, all seeds
 	PENSTOCK_FULL=1 $(PYTEST) tests/faults $(ARGS)
