@@ -34,7 +34,8 @@ class FaultError(Exception):
         return self
 
     def as_error(self, source: str) -> InvalidPipelineError:
-        return InvalidPipelineError(self.problem, place=place(*self.steps), source=source, remedy=self.remedy)
+        where = source or "the pipeline"
+        return InvalidPipelineError(self.problem, place=place(*self.steps), source=where, remedy=self.remedy)
 
 
 def place(*steps: str) -> str:

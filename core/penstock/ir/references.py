@@ -28,6 +28,10 @@ from penstock.model import (
 
 # The system fills these; a task needs no source for them.
 _GIVEN: Final = frozenset({ParameterType.TASK_CONFIG})
+_LEAKED_ITEM: Final = (
+    "KFP's compiler leaks loop items out of nested control flow (kubeflow/pipelines#13273) and KFP cannot "
+    "run the result either: put the inner loop into a pipeline of its own, or loop over a pipeline parameter."
+)
 
 
 def check_references(
@@ -180,6 +184,7 @@ class _Dag:
                 raise FaultError(
                     f"the surrounding DAG has no input parameter {_name(origin.name, known)}",
                     *(*steps, "componentInputParameter"),
+                    remedy=_LEAKED_ITEM if "loop-item" in origin.name else "",
                 )
         elif isinstance(origin, TaskOutput):
             self._output("parameter", origin.task, origin.output, *steps, "taskOutputParameter")
