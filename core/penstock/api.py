@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from penstock.errors import InvalidInputError
 from penstock.execution.options import RunOptions
 from penstock.execution.result import Run
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
-from penstock.ir import load
+from penstock.ir import load as load_file
 from penstock.model import Json, Pipeline, TaskRun
 
 __all__ = ["load", "resume", "run"]
+
+
+def load(path: str | os.PathLike[str]) -> Pipeline:
+    """The compiled pipeline in a file: IR YAML or JSON, with its platform configuration if it has one.
+
+    Raises InvalidPipelineError, naming the file, the place in it and the remedy.
+    """
+    return load_file(Path(path))
 
 
 def run(
