@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import cast
 
 import typer
@@ -14,6 +13,7 @@ import typer
 from penstock._version import __version__
 from penstock.cli import artifacts, config, doctor, pipelines, run, runs
 from penstock.errors import InvalidInputError, NotFoundError, PenstockError
+from penstock.execution.interrupts import interrupt
 from penstock.execution.settings import mask_url
 
 EXIT_FAILED = 1
@@ -29,10 +29,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("doctor")(doctor.doctor)
 app.add_typer(runs.app, name="runs")
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(pipelines.app, name="pipelines")
-app.command("doctor")(doctor.doctor)
 app.command("config")(config.config)
 
 
@@ -43,11 +43,13 @@ def version() -> None:
 
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
-"""Click's ClickException, wherever the installed Typer has it from: a wrong command, option or number of arguments."""
+"""Click's ClickException, wherever the installed Typer has it from: a wrong command, option or number of
+arguments.
+"""
 
 
 def execute(arguments: Sequence[str]) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     command = typer.main.get_command(app)
     try:
         code = command.main(args=list(arguments), prog_name="penstock", standalone_mode=False)
@@ -66,8 +68,3 @@ def execute(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         error.show()
         return EXIT_BAD_INPUT
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends a run as Ctrl-C does."""
-    raise KeyboardInterrupt

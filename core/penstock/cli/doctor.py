@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from penstock.cli.run import read_pipeline
 from penstock.cli.table import print_table
-from penstock.execution.doctor import Diagnosis, Support, diagnose
+from penstock.execution.doctor import Diagnosis, Finding, Support, diagnose
 from penstock.execution.options import RunOptions
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
@@ -17,43 +18,84 @@ from penstock.model import JsonObject
 
 
 def doctor(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Compiled pipeline, or pipeline.py[:function].")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Compiled pipeline, or pipeline.py[:function].")
+    ],
     strict_images: Annotated[
-        bool, typer.Option("--strict-images", help="Refuse an image whose exact Python is not on this machine.")
+        bool,
+        typer.Option("--strict-images", help="Refuse an image whose exact Python is not on this machine."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    each: Annotated[bool, typer.Option("--all", help="A row for each place, not only the first.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Machine-readable output, with each place.")
+    ] = False,
 ) -> None:
-    """Say what of a pipeline runs here, what is emulated and what is refused. Exit code 1 when anything is refused."""
+    """Say what of a pipeline runs here, is emulated, or is refused (exit code 1)."""
     with Workspace(load_settings()) as workspace:
         pipeline = read_pipeline(workspace, file)
         found = diagnose(pipeline, workspace.launcher(RunOptions(strict_images=strict_images)))
     if as_json:
         typer.echo(json.dumps(_to_json(found), ensure_ascii=False))
     else:
-        _print(found, pipeline.name)
+        _print(found, pipeline.name, each)
     if found.support is Support.REFUSED:
         raise typer.Exit(1)
 
 
-def _print(found: Diagnosis, name: str) -> None:
+def _print(found: Diagnosis, name: str, each: bool) -> None:
     print_table(
         ("ENGINE", "SUPPORT", "FEATURE", "PLACE", ""),
-        [(one.engine, one.support.value, one.feature, one.place, one.text) for one in found.findings],
+        [
+            (
+                one.engine,
+                one.support.value,
+                one.feature,
+                one.place + (f" (+{more})" if more else ""),
+                one.text,
+            )
+            for one, more in _grouped(found.findings, each)
+        ],
     )
-    for title, names in (("images", found.images), ("secrets", found.secrets), ("config maps", found.config_maps)):
+    for title, names in (
+        ("images", found.images),
+        ("secrets", found.secrets),
+        ("config maps", found.config_maps),
+    ):
         if names:
             typer.echo(f"needs {title}: {', '.join(names)}")
     for note in found.notes:
         typer.echo(f"note: {note}")
-    words = {Support.RUNS: "runs", Support.EMULATED: "runs, with emulated features,", Support.REFUSED: "cannot run"}
+    words = {
+        Support.RUNS: "runs",
+        Support.EMULATED: "runs, with emulated features,",
+        Support.REFUSED: "cannot run",
+    }
     typer.echo(f"pipeline {name} {words[found.support]} on the embedded engine")
+
+
+def _grouped(findings: Sequence[Finding], each: bool) -> list[tuple[Finding, int]]:
+    """What needs attention first. Unless `each`, the same said of several places is one row with their number."""
+    order = [Support.REFUSED, Support.EMULATED, Support.RUNS]
+    ranked = sorted(findings, key=lambda one: order.index(one.support))
+    if each:
+        return [(one, 0) for one in ranked]
+    groups: dict[tuple[str, Support, str, str], list[Finding]] = {}
+    for one in ranked:
+        groups.setdefault((one.engine, one.support, one.feature, one.text), []).append(one)
+    return [(many[0], len(many) - 1) for many in groups.values()]
 
 
 def _to_json(found: Diagnosis) -> JsonObject:
     return {
         "support": found.support.value,
         "findings": [
-            {"engine": one.engine, "support": one.support.value, "feature": one.feature, "place": one.place, "text": one.text}
+            {
+                "engine": one.engine,
+                "support": one.support.value,
+                "feature": one.feature,
+                "place": one.place,
+                "text": one.text,
+            }
             for one in found.findings
         ],
         "images": list(found.images),

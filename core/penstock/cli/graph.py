@@ -9,12 +9,12 @@ from penstock.model import (
     Component,
     ContainerExecutor,
     Dag,
-    ImporterExecutor,
     ParameterLoop,
     Pipeline,
     Task,
     TriggerStrategy,
 )
+from penstock.planner.expressions import abridged
 
 
 def outline(pipeline: Pipeline) -> str:
@@ -27,9 +27,10 @@ def outline(pipeline: Pipeline) -> str:
     if interface.input_parameters:
         lines.append("inputs")
         for name, parameter in interface.input_parameters.items():
-            default = f" = {json.dumps(parameter.default, ensure_ascii=False)}" if parameter.has_default else ""
-            optional = " (optional)" if parameter.optional and not parameter.has_default else ""
-            lines.append(f"  {name}: {parameter.type.value}{default}{optional}")
+            more = " (optional)" if parameter.optional else ""
+            if parameter.has_default:
+                more = f" = {json.dumps(parameter.default, ensure_ascii=False)}"
+            lines.append(f"  {name}: {parameter.type.value}{more}")
     lines.append("tasks")
     lines.extend(_dag_lines(pipeline, pipeline.root, 1))
     if interface.output_parameters or interface.output_artifacts:
@@ -51,10 +52,13 @@ def traits(pipeline: Pipeline, task: Task) -> str:
     found: list[str] = []
     loop = task.loop
     if loop is not None:
-        over = f"{len(loop.raw)} items" if isinstance(loop, ParameterLoop) and loop.raw is not None else loop.items_input
-        found.append(f"loop over {over}" + (f", at most {loop.parallelism} at once" if loop.parallelism else ""))
+        literal = loop.raw if isinstance(loop, ParameterLoop) else None
+        over = loop.items_input if literal is None else f"{len(literal)} items"
+        found.append(
+            f"loop over {over}" + (f", at most {loop.parallelism} at once" if loop.parallelism else "")
+        )
     if task.trigger.condition:
-        found.append(f"if {task.trigger.condition}")
+        found.append(f"if {abridged(task.trigger.condition)}")
     if task.trigger.strategy is TriggerStrategy.ALL_UPSTREAM_TASKS_COMPLETED:
         found.append("runs although upstream failed")
     if task.retry is not None:
@@ -64,7 +68,7 @@ def traits(pipeline: Pipeline, task: Task) -> str:
         executor = pipeline.executor_of(component)
         if isinstance(executor, ContainerExecutor):
             found.append(executor.image)
-        elif isinstance(executor, ImporterExecutor):
+        else:
             found.append("importer")
     return "; ".join(found)
 
@@ -101,8 +105,9 @@ def _mermaid_dag(pipeline: Pipeline, component: Component, prefix: str, depth: i
 
 def _label(name: str, task: Task) -> str:
     loop = " (loop)" if task.loop is not None else ""
-    condition = f"<br/>if {task.trigger.condition}" if task.trigger.condition else ""
-    text = f"{name}{loop}{condition}"
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<br/>", "\0").replace("<", "&lt;").replace(
-        "\0", "<br/>"
-    )
+    condition = f"<br/>if {_escaped(abridged(task.trigger.condition))}" if task.trigger.condition else ""
+    return f"{_escaped(name)}{loop}{condition}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -28,14 +29,16 @@ STYLES = {
 
 
 class LiveTable:
-    """Redrawn four times a second; shows as many tasks as the terminal has room for, the unfinished ones first."""
+    """Redrawn four times a second; shows as many tasks as there is room for, the unfinished ones first."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
         self._records: dict[str, TaskRun] = {}
         self._lock = threading.Lock()
         self._title = ""
-        self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True)
+        self._live = Live(
+            console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True
+        )
 
     def begin(self, run_id: str, name: str) -> None:
         self._title = f"{name}  ({run_id})"
@@ -51,7 +54,7 @@ class LiveTable:
         self._live.stop()
         self._console.print(self.table(None))
 
-    def __enter__(self) -> LiveTable:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
@@ -70,7 +73,8 @@ class LiveTable:
         hidden = 0
         if room is not None and len(rows) > room:
             keep = [record for record in rows if not record.state.ended][-room:]
-            keep = [record for record in rows if record.state.ended][-(room - len(keep)) :] * (len(keep) < room) + keep
+            if len(keep) < room:
+                keep = [record for record in rows if record.state.ended][len(keep) - room :] + keep
             hidden, rows = len(rows) - len(keep), keep
         table = Table(title=self._title, title_justify="left", box=None, pad_edge=False, header_style="bold")
         table.add_column("TASK", overflow="fold")

@@ -22,7 +22,9 @@ def pipelines() -> None:
 
 @app.command()
 def show(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Compiled pipeline, or pipeline.py[:function].")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Compiled pipeline, or pipeline.py[:function].")
+    ],
     output: Annotated[str, typer.Option("--output", "-o", help="text or mermaid.")] = "text",
 ) -> None:
     """Show a pipeline's inputs, tasks and outputs."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from penstock.execution.result import Run
 from penstock.model import ROOT, JsonObject, Reason, State, TaskRun
@@ -27,7 +27,7 @@ class Progress(Protocol):
 
     def end(self, run: Run) -> None: ...
 
-    def __enter__(self) -> Progress: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -35,20 +35,27 @@ class Progress(Protocol):
 
 
 def describe(record: TaskRun) -> str:
-    """The state with what a person wants to know beside it: `SUCCEEDED (cached)`, `SKIPPED (condition was false)`."""
+    """The state and what a person wants to know beside it: `SUCCEEDED (cached)`, `PENDING (retry 1)`."""
     if record.cached:
         return f"{record.state.value} (cached)"
     if record.state is State.PENDING and record.retry_at is not None:
         return f"PENDING (retry {record.retries})"
-    words = {
-        Reason.CONDITION: "condition was false",
-        Reason.UPSTREAM_FAILED: "upstream failed",
-        Reason.UPSTREAM_SKIPPED: "upstream skipped",
-        Reason.FAIL_FAST: "fail fast",
-    }
-    if record.state is State.SKIPPED and record.reason is not None and record.reason in words:
-        return f"SKIPPED ({words[record.reason]})"
-    return record.state.value
+    return state_text(record.state, record.reason)
+
+
+_SKIPPED = {
+    Reason.CONDITION: "condition was false",
+    Reason.UPSTREAM_FAILED: "upstream failed",
+    Reason.UPSTREAM_SKIPPED: "upstream skipped",
+    Reason.FAIL_FAST: "fail fast",
+}
+
+
+def state_text(state: State, reason: Reason | None) -> str:
+    """`SKIPPED (upstream failed)`; other states speak for themselves."""
+    if state is State.SKIPPED and reason is not None and reason in _SKIPPED:
+        return f"SKIPPED ({_SKIPPED[reason]})"
+    return state.value
 
 
 def seconds_text(seconds: float | None) -> str:
@@ -67,11 +74,15 @@ def elapsed(record: TaskRun, now: float | None = None) -> float | None:
     return max(0.0, (record.ended_at or now or time.time()) - record.started_at)
 
 
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
 class PlainLines:
     """One line per change, for a pipe or a CI log."""
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
-        self._write = write or (lambda text: print(text, flush=True))
+        self._write = write or _print
         self._lock = threading.Lock()
 
     def begin(self, run_id: str, name: str) -> None:
@@ -80,9 +91,11 @@ class PlainLines:
     def change(self, record: TaskRun) -> None:
         if record.path == ROOT:
             return
-        took = f" in {seconds_text(elapsed(record))}" if record.state.ended and not record.cached else ""
-        error = f": {record.error}" if record.error else ""
-        self._say(f"{datetime.now():%H:%M:%S} {record.path} {describe(record)}{took}{error}")
+        ran = record.state.ended and not record.cached and record.state is not State.SKIPPED
+        took = f" in {seconds_text(elapsed(record))}" if ran else ""
+        told = record.reason is Reason.CHILD_FAILED  # by the line of the task that failed
+        error = f": {record.error}" if record.error and not told else ""
+        self._say(f"{datetime.now().astimezone():%H:%M:%S} {record.path} {describe(record)}{took}{error}")
 
     def line(self, path: str, text: str) -> None:
         self._say(f"[{path}] {text}")
@@ -93,7 +106,7 @@ class PlainLines:
         with self._lock:
             self._write(text)
 
-    def __enter__(self) -> PlainLines:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -132,7 +145,7 @@ class JsonLines(PlainLines):
 
 
 def choose(as_json: bool, with_logs: bool) -> Progress:
-    """JSON Lines when asked for, a live table on a terminal, plain lines otherwise (and where logs are streamed)."""
+    """JSON Lines when asked for, a live table on a terminal, plain lines otherwise and with logs."""
     if as_json:
         return JsonLines()
     if sys.stdout.isatty() and not with_logs:
@@ -144,4 +157,5 @@ def choose(as_json: bool, with_logs: bool) -> Progress:
 
 def is_shown(record: TaskRun) -> bool:
     """Whether a table lists it: leaves always, DAGs and loops only while they say something of their own."""
-    return record.kind not in CONTAINERS or record.state in (State.SKIPPED, State.FAILED) or record.reason is not None
+    speaks = record.state in (State.SKIPPED, State.FAILED) or record.reason is not None
+    return record.kind not in CONTAINERS or speaks

@@ -7,7 +7,7 @@ import json
 import typer
 
 from penstock.execution.result import Output, OutputArtifact, Run, outputs_to_json
-from penstock.model import State
+from penstock.model import Reason, State
 
 ERROR_LIMIT = 20
 
@@ -17,7 +17,11 @@ def print_report(run: Run) -> None:
     cached = sum(1 for task in run if task.cached)
     counts = f"; {cached} of {len(run.tasks)} tasks served from the cache" if cached else ""
     typer.echo(f"run {run.id} {run.state.value}{counts}")
-    failed = [task for task in run if task.state is State.FAILED and task.error]
+    failed = [
+        task
+        for task in run
+        if task.state is State.FAILED and task.error and task.reason is not Reason.CHILD_FAILED
+    ]
     for task in failed[:ERROR_LIMIT]:
         typer.echo(f"  {task.path}: {task.error}")
     if len(failed) > ERROR_LIMIT:
@@ -36,9 +40,9 @@ def print_report(run: Run) -> None:
     if artifacts:
         typer.echo("artifacts")
         for path, name, artifact in artifacts:
-            typer.echo(f"  {path}.{name}  {artifact.type}  {place(artifact)}")
-            if artifact.metadata:
-                typer.echo(f"    {json.dumps(dict(artifact.metadata), ensure_ascii=False)}")
+            said = f"  {json.dumps(dict(artifact.metadata), ensure_ascii=False)}" if artifact.metadata else ""
+            typer.echo(f"  {path}.{name}  {artifact.type}{said}")
+            typer.echo(f"    {place(artifact)}")
 
 
 def artifacts_of(value: Output) -> list[OutputArtifact]:

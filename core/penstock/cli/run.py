@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 import yaml
@@ -20,7 +20,8 @@ from penstock.ir import load, parse_argument
 from penstock.model import Json, Pipeline, State
 
 Parameters = Annotated[
-    list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="A pipeline argument; may be repeated.")
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="KEY=VALUE", help="A pipeline argument; may be repeated."),
 ]
 ParametersFile = Annotated[
     Path | None, typer.Option("--params", metavar="FILE", help="Pipeline arguments as YAML or JSON.")
@@ -28,20 +29,30 @@ ParametersFile = Annotated[
 
 
 def run(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Compiled pipeline (YAML or JSON), or pipeline.py[:function].")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Compiled pipeline (YAML or JSON), or pipeline.py[:function]."),
+    ],
     param: Parameters = None,
     params: ParametersFile = None,
     name: Annotated[str, typer.Option(help="The run's name; pipeline and time by default.")] = "",
     experiment: Annotated[str, typer.Option(help="The experiment that the run belongs to.")] = "Default",
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever the cache holds.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Run every task, whatever the cache holds.")
+    ] = False,
     parallel: Annotated[int, typer.Option(min=0, help="Tasks at once; 0 means one per processor.")] = 0,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")
+    ] = False,
     strict_images: Annotated[
-        bool, typer.Option("--strict-images", help="Refuse an image whose exact Python is not on this machine.")
+        bool,
+        typer.Option("--strict-images", help="Refuse an image whose exact Python is not on this machine."),
     ] = False,
     pipeline_root: Annotated[str, typer.Option(help="Where artifacts go: a folder or a URI.")] = "",
     logs: Annotated[bool, typer.Option("--logs", help="Print the tasks' output as it comes.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON Lines: one object per state change, the run last.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON Lines: one object per state change, the run last.")
+    ] = False,
 ) -> None:
     """Run a pipeline here and now."""
     overrides = {"pipeline_root": pipeline_root} if pipeline_root else {}
@@ -55,13 +66,13 @@ def run(
         drive(workspace, record.id, record.name, choose(as_json, logs), logs=logs, quiet=as_json)
 
 
-def drive(workspace: Workspace, run_id: str, name: str, progress: Progress, *, logs: bool, quiet: bool) -> None:
-    """Run to the end under a progress display, report, and leave with the exit code that the state calls for."""
+def drive(
+    workspace: Workspace, run_id: str, name: str, progress: Progress, *, logs: bool, quiet: bool
+) -> None:
+    """Run to the end under a progress display, report, and leave with the exit code of the state."""
     with progress:
         progress.begin(run_id, name)
-        state = workspace.drive(
-            run_id, on_change=progress.change, on_line=progress.line if logs else None
-        )
+        state = workspace.drive(run_id, on_change=progress.change, on_line=progress.line if logs else None)
         result = workspace.result(run_id)
         progress.end(result)
     if not quiet:
@@ -102,7 +113,7 @@ def read_arguments(pipeline: Pipeline, given: list[str], file: Path | None) -> d
 
 def _read_file(file: Path) -> dict[str, Json]:
     try:
-        found = cast("Any", yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader))
+        found = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)
     except OSError as error:
         raise InvalidInputError(f"{file} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import time
 from typing import Annotated
 
 import typer
 
-from penstock.cli.progress import choose, seconds_text
+from penstock.cli.progress import choose, seconds_text, state_text
+from penstock.cli.references import find_run, find_task, short
 from penstock.cli.report import print_report
 from penstock.cli.run import drive, read_arguments
-from penstock.cli.table import print_table
-from penstock.errors import InvalidInputError, NotFoundError
+from penstock.cli.table import print_table, when
+from penstock.errors import InvalidInputError
 from penstock.execution.reopening import reopen_run
 from penstock.execution.result import TaskResult
-from penstock.execution.session import open_session
+from penstock.execution.session import Session, open_session
 from penstock.execution.settings import load_settings
 from penstock.execution.why import why as explain
 from penstock.execution.workspace import Workspace
 from penstock.model import JsonObject, State
-from penstock.store import AttemptRecord, AttemptState, RunRecord
+from penstock.store import AttemptRecord, AttemptState, RunRecord, Store
 
 app = typer.Typer(help="Runs: list, look at, cancel, retry, resume, explain.", no_args_is_help=True)
 
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, a part of it that no other has, or its name.")]
-TaskPath = Annotated[str, typer.Argument(metavar="TASK", help="The task's path, such as for-loop-1[0]/train.")]
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="The run's id, the end of it (`runs list`), its name, or `latest`."),
+]
+TaskPath = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="The task's path, such as for-loop-1[0]/train, or the end of it."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="JSON Lines: one object per state change, the run last.")
+]
+WithLogs = Annotated[bool, typer.Option("--logs", help="Print the tasks' output as it comes.")]
 
 
 @app.command("list")
@@ -50,12 +61,12 @@ def list_runs(
         ("RUN", "NAME", "PIPELINE", "EXPERIMENT", "STATE", "CREATED", "TIME"),
         [
             (
-                record.id,
+                short(record.id),
                 record.name,
                 record.pipeline,
                 record.experiment or "",
                 record.state.value,
-                _when(record.created_at),
+                when(record.created_at),
                 seconds_text(_took(record)),
             )
             for record in found
@@ -67,17 +78,25 @@ def list_runs(
 def get_run(run: RunName, as_json: AsJson = False) -> None:
     """Show a run: its tasks with their states, outputs and artifacts."""
     with Workspace(load_settings()) as workspace:
-        record = workspace.store.runs.find(run)
+        record = find_run(workspace, run)
         result = workspace.result(record.id)
     if as_json:
         typer.echo(json.dumps({"run": result.to_json()}, ensure_ascii=False))
         return
     typer.echo(f"{record.name}  pipeline {record.pipeline}, experiment {record.experiment}")
-    typer.echo(f"created {_when(record.created_at)}, arguments {json.dumps(record.arguments, ensure_ascii=False)}")
+    typer.echo(
+        f"created {when(record.created_at)}, arguments {json.dumps(record.arguments, ensure_ascii=False)}"
+    )
     print_table(
         ("TASK", "KIND", "STATE", "TIME", "CACHED"),
         [
-            (task.path, task.kind.value.lower(), task.state.value, _task_time(task), "cached" if task.cached else "")
+            (
+                task.path,
+                task.kind.value.lower(),
+                state_text(task.state, task.reason),
+                _task_time(task),
+                "cached" if task.cached else "",
+            )
             for task in result
         ],
     )
@@ -87,21 +106,20 @@ def get_run(run: RunName, as_json: AsJson = False) -> None:
 @app.command()
 def logs(
     run: RunName,
-    task: Annotated[str, typer.Argument(metavar="[TASK]", help="One task; all by default.")] = "",
+    task: Annotated[
+        str, typer.Argument(metavar="[TASK]", help="One task, by its path or the end of it; all by default.")
+    ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
     attempt: Annotated[int, typer.Option(min=0, help="Which attempt; the last by default.")] = 0,
 ) -> None:
     """Print what tasks wrote to their output."""
     with Workspace(load_settings()) as workspace:
-        session = open_session(workspace.store, workspace.store.runs.find(run).id)
-        if task:
-            _known(session.run, task, {record.path for record in session.ledger.records()})
+        session = open_session(workspace.store, find_run(workspace, run).id)
+        task = find_task(session, task)
         launcher = workspace.launcher(session.options, session.run.pipeline_root)
         found = _last_attempts(workspace.store.attempts.list(session.run.id, task or None), attempt)
         if not found:
-            cached = task and (record := session.ledger.get(task)) is not None and record.cached
-            text = "was served from the cache, it wrote nothing" if cached else "has no attempt yet"
-            typer.echo(f"{task or 'the run'} {text}", err=True)
+            typer.echo(_nothing_written(workspace.store, session, task), err=True)
         for one in found:
             for line in launcher.log(session.run.id, one.id, follow):
                 typer.echo(line if task else f"[{one.path}] {line}")
@@ -112,7 +130,7 @@ def cancel(run: RunName) -> None:
     """Ask for a run's end; the engine that has it stops its tasks."""
     with Workspace(load_settings()) as workspace:
         store = workspace.store
-        record = store.runs.find(run)
+        record = find_run(workspace, run)
         if not store.runs.request_cancel(record.id):
             raise InvalidInputError(f"run {record.id} has ended already: {record.state.value}")
         if workspace.is_driven(record):
@@ -123,13 +141,14 @@ def cancel(run: RunName) -> None:
 
 
 @app.command()
-def resume(run: RunName, as_json: AsJson = False, logs: Annotated[bool, typer.Option("--logs")] = False) -> None:
-    """Go on with a run whose engine died; nothing that finished runs again."""
+def resume(run: RunName, as_json: JsonLines = False, logs: WithLogs = False) -> None:
+    """Go on with a run whose engine died, or that a reboot cut short."""
     with Workspace(load_settings()) as workspace:
-        record = workspace.store.runs.find(run)
+        record = find_run(workspace, run)
         if record.state.ended:
             raise InvalidInputError(
-                f"run {record.id} has ended {record.state.value}; `penstock runs retry` runs what failed again"
+                f"run {record.id} has ended {record.state.value}; "
+                "`penstock runs retry` runs again what failed"
             )
         drive(workspace, record.id, record.name, choose(as_json, logs), logs=logs, quiet=as_json)
 
@@ -137,16 +156,22 @@ def resume(run: RunName, as_json: AsJson = False, logs: Annotated[bool, typer.Op
 @app.command()
 def retry(
     run: RunName,
-    task: Annotated[str, typer.Option("--from", metavar="TASK", help="This task and all that follows from it.")] = "",
-    param: Annotated[list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE")] = None,
-    as_json: AsJson = False,
-    logs: Annotated[bool, typer.Option("--logs")] = False,
+    task: Annotated[
+        str, typer.Option("--from", metavar="TASK", help="Run this task again, and all that follows.")
+    ] = "",
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="KEY=VALUE", help="An argument to change; may be repeated."),
+    ] = None,
+    as_json: JsonLines = False,
+    logs: WithLogs = False,
 ) -> None:
-    """Run again what failed, was skipped for it, or was canceled; what succeeded stays."""
+    """Run again what failed; what succeeded stays."""
     with Workspace(load_settings()) as workspace:
-        record = workspace.store.runs.find(run)
-        pipeline = open_session(workspace.store, record.id).pipeline
-        reopen_run(workspace.store, record.id, task, read_arguments(pipeline, param or [], None))
+        record = find_run(workspace, run)
+        session = open_session(workspace.store, record.id)
+        arguments = read_arguments(session.pipeline, param or [], None)
+        reopen_run(workspace.store, record.id, find_task(session, task), arguments)
         drive(workspace, record.id, record.name, choose(as_json, logs), logs=logs, quiet=as_json)
 
 
@@ -154,7 +179,8 @@ def retry(
 def why(run: RunName, task: TaskPath) -> None:
     """Say in one sentence why a task is as it is."""
     with Workspace(load_settings()) as workspace:
-        typer.echo(explain(workspace.store, workspace.store.runs.find(run).id, task))
+        session = open_session(workspace.store, find_run(workspace, run).id)
+        typer.echo(explain(workspace.store, session.run.id, find_task(session, task)))
 
 
 def _last_attempts(attempts: list[AttemptRecord], number: int) -> list[AttemptRecord]:
@@ -167,10 +193,20 @@ def _last_attempts(attempts: list[AttemptRecord], number: int) -> list[AttemptRe
     return list(latest.values())
 
 
-def _known(run: RunRecord, task: str, paths: set[str]) -> None:
-    if task not in paths:
-        listed = ", ".join(sorted(path for path in paths if path)[:20])
-        raise NotFoundError(f"run {run.id} has no record of a task '{task}'; it has {listed or 'none'}")
+def _nothing_written(store: Store, session: Session, task: str) -> str:
+    record = session.ledger.get(task)
+    if not task:
+        cached = any(one.cached for one in session.ledger.records())
+        return f"the run has no log: {'all of it came from the cache' if cached else 'no task has run yet'}"
+    if record is None:
+        return f"task '{task}' has no log: it has not come up"
+    if not record.cached:
+        return f"task '{task}' has no log: it is {state_text(record.state, record.reason)}"
+    executions = store.executions.list(session.run.id, task)
+    source = next((one.cached_execution_id for one in reversed(executions) if one.cached_execution_id), None)
+    origin = "" if source is None else short(store.executions.get(source).run_id)
+    see = f"; the run that did the work has: `penstock runs logs {origin} {task}`" if origin else ""
+    return f"task '{task}' has no log: its outputs came from the cache{see}"
 
 
 def _state(text: str) -> State | None:
@@ -199,16 +235,10 @@ def _run_json(record: RunRecord) -> JsonObject:
 def _took(record: RunRecord) -> float | None:
     if record.started_at is None:
         return None
-    return (record.ended_at or datetime.now().timestamp()) - record.started_at
+    return (record.ended_at or time.time()) - record.started_at
 
 
 def _task_time(task: TaskResult) -> str:
-    if task.started_at is None or task.cached:
+    if task.started_at is None or task.cached or task.state is State.SKIPPED:
         return ""
-    return seconds_text((task.ended_at or datetime.now().timestamp()) - task.started_at)
-
-
-def _when(moment: float) -> str:
-    return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
-
-
+    return seconds_text((task.ended_at or time.time()) - task.started_at)

@@ -67,10 +67,10 @@ _EMULATED: Mapping[FeatureName, str] = {
 def diagnose(pipeline: Pipeline, launcher: Launcher, engine: str = "embedded") -> Diagnosis:
     """What the embedded engine with this launcher makes of each feature. Builds and runs nothing."""
     return Diagnosis(
-        findings=tuple(
-            [*_features(pipeline, engine), *_executors(pipeline, launcher, engine)]
+        findings=tuple([*_features(pipeline, engine), *_executors(pipeline, launcher, engine)]),
+        images=tuple(
+            sorted({one.image for one in pipeline.executors.values() if isinstance(one, ContainerExecutor)})
         ),
-        images=tuple(sorted({one.image for one in pipeline.executors.values() if isinstance(one, ContainerExecutor)})),
         secrets=tuple(sorted(names_of(pipeline, "secret"))),
         config_maps=tuple(sorted(names_of(pipeline, "configMap"))),
         notes=pipeline.notes,
@@ -100,4 +100,12 @@ def _executors(pipeline: Pipeline, launcher: Launcher, engine: str) -> Iterator[
             wanted = wanted_python(executor.image)
             exact = wanted is not None and f"-{'.'.join(map(str, wanted.version[:2]))}." in isolation
             support = Support.RUNS if exact else Support.EMULATED
-            yield Finding(engine, support, "executor", place, f"{executor.image} by {isolation}")
+            yield Finding(engine, support, "executor", place, _stand_in(executor.image, isolation))
+
+
+def _stand_in(image: str, isolation: str) -> str:
+    """What runs in the place of an image: `process:cpython-3.11.7` is a Python, `process:host` the machine."""
+    python = isolation.rpartition("-")[2] if "-" in isolation else ""
+    return f"image {image}: " + (
+        f"Python {python} of this machine" if python else "a process of this machine"
+    )

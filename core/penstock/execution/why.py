@@ -9,14 +9,14 @@ from penstock.errors import NotFoundError
 from penstock.execution.session import Session, open_session
 from penstock.model import Json, Reason, State, Task, TaskKind, TaskRun
 from penstock.model import path as paths
-from penstock.planner.expressions import explain
+from penstock.planner.expressions import abridged, explain
 from penstock.planner.settle import CONTAINERS
 from penstock.planner.verdict import LEGACY_SCHEMA, Wait, verdict
 from penstock.store import AttemptRecord, Store
 
 
 def why(store: Store, run_id: str, path: str) -> str:
-    """Why the task at `path` is as it is. Raises NotFoundError for a path that is not in the run's pipeline."""
+    """Why the task at `path` is as it is. Raises NotFoundError for a path outside the run's pipeline."""
     session = open_session(store, run_id)
     record = session.ledger.get(path)
     try:
@@ -43,32 +43,72 @@ def why(store: Store, run_id: str, path: str) -> str:
 
 
 def _without_record(session: Session, path: str) -> str:
-    for above in reversed(paths.ancestors(path)):
+    for above in paths.ancestors(path):
         found = session.ledger.get(above)
-        if found is not None and found.state.ended:
-            return f"task '{path}' never came up, because '{above or 'the run'}' ended {found.state.value} around it"
         if found is None:
-            return f"task '{path}' is not reached yet: '{above}' has not started"
+            continue
+        if found.state.ended:
+            return f"task '{path}' never came up: {_around(session, found)}"
+        if above != paths.container(path):
+            return f"task '{path}' is not reached yet: the tasks around it have not started"
+        break
+    else:
+        return f"task '{path}' is not reached yet: the run has not started"
     answer = verdict(session.ledger, path)
     if isinstance(answer, Wait):
         return f"task '{path}' waits for {', '.join(answer.on)}"
-    return f"task '{path}' is ready and waits for a free slot, or for an engine: `penstock runs resume {session.run.id}`"
+    engine = f"`penstock runs resume {session.run.id}`"
+    return f"task '{path}' is ready and waits for a free slot, or for an engine: {engine}"
+
+
+def _around(session: Session, record: TaskRun) -> str:
+    """What became of the run, loop or DAG that an unrecorded task would have been in."""
+    task = session.ledger.place(record.path).task
+    if task is not None and record.state is State.SKIPPED:
+        return _skipped(session, record, task)
+    name = f"'{record.path}'" if record.path else "the run"
+    return f"{name} ended {record.state.value} around it"
 
 
 def _skipped(session: Session, record: TaskRun, task: Task) -> str:
     if record.reason is Reason.CONDITION:
         legacy = session.pipeline.schema_version == LEGACY_SCHEMA
-        text = explain(task.trigger.condition, record.inputs.parameters, legacy=legacy)
+        text = abridged(explain(task.trigger.condition, record.inputs.parameters, legacy=legacy))
         return f"task '{record.path}' was skipped: {text}"
     if record.reason is Reason.FAIL_FAST:
         return f"task '{record.path}' was skipped because another task had failed (fail fast)"
+    cause = _blocker(session, record)
+    if cause is None:
+        return f"task '{record.path}' was skipped"
+    direct, through = cause, ""
+    while (above := _blocker(session, cause)) is not None:
+        cause = above
+    if cause is not direct:
+        through = f" (by way of '{direct.path}')"
+    place = session.ledger.place(cause.path)
+    if cause.reason is Reason.CONDITION and place.task is not None:
+        return f"task '{record.path}' was skipped{through}: {_skipped(session, cause, place.task)}"
+    error = f": {cause.error}" if cause.error else ""
+    return (
+        f"task '{record.path}' was skipped because '{cause.path}' ended {cause.state.value}{through}{error}"
+    )
+
+
+def _blocker(session: Session, record: TaskRun) -> TaskRun | None:
+    """The upstream task for which a task was skipped: one that failed, else one that did not run itself."""
+    if record.state is not State.SKIPPED or record.reason not in (
+        Reason.UPSTREAM_FAILED,
+        Reason.UPSTREAM_SKIPPED,
+    ):
+        return None
+    task = session.ledger.place(record.path).task
     parent = paths.split(record.path)[0]
-    for name in task.upstream:
-        found = session.ledger.get(paths.child(parent, name))
-        if found is not None and found.state in (State.FAILED, State.SKIPPED, State.CANCELED):
-            error = f": {found.error}" if found.error else ""
-            return f"task '{record.path}' was skipped because '{found.path}' ended {found.state.value}{error}"
-    return f"task '{record.path}' was skipped"
+    found = [session.ledger.get(paths.child(parent, name)) for name in (task.upstream if task else ())]
+    for state in (State.FAILED, State.SKIPPED, State.CANCELED):
+        for one in found:
+            if one is not None and one.state is state:
+                return one
+    return None
 
 
 def _failed(store: Store, session: Session, record: TaskRun) -> str:
@@ -82,7 +122,9 @@ def _failed(store: Store, session: Session, record: TaskRun) -> str:
 def _succeeded(store: Store, session: Session, record: TaskRun) -> str:
     if record.cached:
         executions = store.executions.list(session.run.id, record.path)
-        source = next((one.cached_execution_id for one in reversed(executions) if one.cached_execution_id), None)
+        source = next(
+            (one.cached_execution_id for one in reversed(executions) if one.cached_execution_id), None
+        )
         if source is None:
             return f"task '{record.path}' was served from the cache"
         origin = store.executions.get(source)
@@ -93,14 +135,16 @@ def _succeeded(store: Store, session: Session, record: TaskRun) -> str:
 
 
 def _not_cached(store: Store, session: Session, record: TaskRun) -> str:
-    """Which part of the cache key is new, against the latest earlier run of this pipeline that did this task."""
+    """Which part of the cache key is new, against the latest earlier run that did this task."""
     task = session.ledger.place(record.path).task
     assert task is not None
     if not task.caching.enabled:
         return "its caching is switched off in the pipeline"
     if not session.options.cache:
         return "the run was started with the cache switched off"
-    for run in store.runs.list(session.run.namespace, pipeline=session.run.pipeline, before=session.run.id, limit=50):
+    for run in store.runs.list(
+        session.run.namespace, pipeline=session.run.pipeline, before=session.run.id, limit=50
+    ):
         former = store.tasks.find(run.id, record.path)
         if former is None or former.state is not State.SUCCEEDED:
             continue
@@ -112,12 +156,15 @@ def _not_cached(store: Store, session: Session, record: TaskRun) -> str:
         other = open_session(store, run.id)
         ours, theirs = session.ledger.place(record.path).component, other.ledger.place(record.path).component
         if session.pipeline.executor_of(ours) != other.pipeline.executor_of(theirs):
-            return f"it was not cached because its image, command, arguments or environment changed since run {run.id}"
+            what = "its image, command, arguments or environment"
+            return f"it was not cached because {what} changed since run {run.id}"
         before = _isolation(store.attempts.list(run.id, record.path))
         now = _isolation(store.attempts.list(session.run.id, record.path))
         if before != now:
             return f"it was not cached because it ran under {now}, and under {before} in run {run.id}"
-        return f"it was not cached because the declared outputs or the artifact store changed since run {run.id}"
+        return (
+            f"it was not cached because the declared outputs or the artifact store changed since run {run.id}"
+        )
     return "it was not cached because no earlier run had done this task"
 
 
@@ -127,7 +174,10 @@ def _changes(former: TaskRun, record: TaskRun) -> str:
         if before.get(name) != now.get(name):
             return f"input '{name}' changed from {_shown(before, name)} to {_shown(now, name)}"
     for name in {**former.inputs.artifacts, **record.inputs.artifacts}:
-        ids = [[one.id for one in many.get(name, ())] for many in (former.inputs.artifacts, record.inputs.artifacts)]
+        ids = [
+            [one.id for one in many.get(name, ())]
+            for many in (former.inputs.artifacts, record.inputs.artifacts)
+        ]
         if ids[0] != ids[1]:
             return f"input artifact '{name}' was made anew"
     return ""
@@ -142,5 +192,3 @@ def _shown(values: Mapping[str, Json], name: str) -> str:
         return "nothing"
     text = json.dumps(values[name], ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
-
-

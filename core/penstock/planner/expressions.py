@@ -118,6 +118,17 @@ def explain(expression: str, inputs: Mapping[str, Json], *, legacy: bool = False
     return f"{expression} was {outcome}" + (f" with {values}" if values else "")
 
 
+def abridged(text: str) -> str:
+    """A text about conditions, or one, without what the compiler writes around a name: `accuracy >= limit`."""
+    return _PARAMETER.sub(lambda found: found[1] or found[2], text).replace("pipelinechannel--", "")
+
+
+_PARAMETER = re.compile(
+    r"""inputs\.parameter_values\[['"]([^'"\]]+)['"]\]"""
+    r"""|inputs\.parameters\[['"]([^'"\]]+)['"]\]\.\w+_value"""
+)
+
+
 @lru_cache(maxsize=_CACHED_PROGRAMS)
 def _compile(expression: str, what: str) -> _Program:
     import cel

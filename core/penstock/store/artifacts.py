@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.errors import NotFoundError
+from penstock.errors import InvalidInputError, NotFoundError
 from penstock.model import Artifact, ArtifactType, Json
 from penstock.store.columns import dump, dump_sorted, load_object, plain
 from penstock.store.connection import Database
@@ -81,6 +81,28 @@ class Artifacts:
         if not found:
             raise NotFoundError(f"artifact {artifact_id} is not recorded")
         return found[0]
+
+    def find(self, reference: str) -> ArtifactRecord:
+        """The artifact that a person means: by its id, or a beginning or an end of it that no other has.
+
+        Raises NotFoundError, InvalidInputError when several fit.
+        """
+        fitting = _a.id == reference
+        if len(reference) >= 4:
+            part = reference.lower()
+            fitting = sa.or_(
+                fitting, _a.id.startswith(part, autoescape=True), _a.id.endswith(part, autoescape=True)
+            )
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(_a.id).where(fitting).limit(4)).scalars().all()
+        if reference in found or len(found) == 1:
+            return self.get(reference if reference in found else found[0])
+        if found:
+            some = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+            raise InvalidInputError(f"'{reference}' fits several artifacts ({some}); give the whole id")
+        raise NotFoundError(
+            f"there is no artifact '{reference}'; `penstock artifacts list` shows which there are"
+        )
 
     def many(self, artifact_ids: Sequence[str]) -> list[ArtifactRecord]:
         """The records of those that are known, in the order asked for."""
