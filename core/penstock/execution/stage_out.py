@@ -221,9 +221,11 @@ def _take(source: Path, target: Path) -> None:
             raise TaskError(
                 f"the executor output {str(source)!r} cannot be read: {cause_of(problem)}"
             ) from problem
+        # On another file system, which the system says before it looks for the source.
         text = read_text(source, "the executor output")
-        target.write_text(text or "", encoding="utf-8")
-        source.unlink()
+        if text is not None:
+            target.write_text(text, encoding="utf-8")
+            source.unlink()
 
 
 def _typed(value: Json, kind: ParameterType, where: str) -> Json:
