@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from penstock.artifacts import ArtifactStore, open_store, uri_of
-from penstock.errors import InvalidArgumentError, InvalidInputError, PenstockError
+from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError, PenstockError
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
 from penstock.execution.environments import Environments
@@ -197,7 +198,9 @@ class Workspace:
 
     def _take_from_the_dead(self, run: RunRecord) -> None:
         if run.owner is not None and run.owner != self.owner.name and is_dead(run.owner, self.engines):
-            self.store.leases.take_over(run.id, self.owner.name, 30.0, former=run.owner)
+            # Whoever was quicker holds it now, as claiming it will tell.
+            with suppress(LeaseError):
+                self.store.leases.take_over(run.id, self.owner.name, 30.0, former=run.owner)
 
 
 def artifact_lists(ledger: Ledger, path: str) -> frozenset[str]:
