@@ -5,7 +5,8 @@ PY := .venv/bin/python
 SETUP = @python=$$(sh scripts/python.sh) && "$$python" scripts/setup.py
 PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist loadgroup
 ARGS ?=
-CHECKS := 'ruff check' 'ruff format --check' 'lint-imports --no-logo' 'pyright --pythonpath $(PY)'
+CHECKS := 'ruff check --output-format concise' 'ruff format --check --output-format concise' \
+  'lint-imports --no-logo' 'pyright --pythonpath $(PY)'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test conformance faults lint format bench docs clean
@@ -21,7 +22,7 @@ demo: setup ## run the iris pipeline here and trace its model
 	@$(PY) scripts/demo.py
 
 test: setup ## every suite; without its service a test is skipped, with the reason
-	$(PYTEST) tests $(ARGS)
+	$(PYTEST) $(ARGS)
 
 conformance: setup ## every corpus pipeline, the long ones too; writes docs/conformance.md
 	@mkdir -p build
@@ -50,5 +51,5 @@ docs: setup ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 clean: ## remove whatever the verbs made
-	rm -rf .venv .venvs .demo site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venvs .demo build site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find core dags scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
