@@ -43,19 +43,10 @@ def doctor(
 
 
 def _print(found: Diagnosis, name: str, each: bool) -> None:
-    print_table(
-        ("ENGINE", "SUPPORT", "FEATURE", "PLACE", ""),
-        [
-            (
-                one.engine,
-                one.support.value,
-                one.feature,
-                one.place + (f" (+{more})" if more else ""),
-                one.text,
-            )
-            for one, more in _grouped(found.findings, each)
-        ],
-    )
+    for engine in dict.fromkeys(one.engine for one in found.findings):
+        typer.echo(f"on engine {engine}")
+        mine = [one for one in found.findings if one.engine == engine]
+        print_table(("SUPPORT", "FEATURE", "PLACE", "HOW"), [_row(*one) for one in _grouped(mine, each)])
     for title, names in (
         ("images", found.images),
         ("secrets", found.secrets),
@@ -74,15 +65,19 @@ def _print(found: Diagnosis, name: str, each: bool) -> None:
 
 
 def _grouped(findings: Sequence[Finding], each: bool) -> list[tuple[Finding, int]]:
-    """What needs attention first. Unless `each`, the same said of several places is one row with their number."""
+    """What needs attention first. Unless `each`, several places stand as one, with how many more."""
     order = [Support.REFUSED, Support.EMULATED, Support.RUNS]
     ranked = sorted(findings, key=lambda one: order.index(one.support))
     if each:
         return [(one, 0) for one in ranked]
-    groups: dict[tuple[str, Support, str, str], list[Finding]] = {}
+    groups: dict[tuple[Support, str, str], list[Finding]] = {}
     for one in ranked:
-        groups.setdefault((one.engine, one.support, one.feature, one.text), []).append(one)
+        groups.setdefault((one.support, one.feature, one.text), []).append(one)
     return [(many[0], len(many) - 1) for many in groups.values()]
+
+
+def _row(one: Finding, more: int) -> tuple[str, str, str, str]:
+    return one.support.value, one.feature, one.place + (f" (+{more})" if more else ""), one.text
 
 
 def _to_json(found: Diagnosis) -> JsonObject:

@@ -119,7 +119,7 @@ def explain(expression: str, inputs: Mapping[str, Json], *, legacy: bool = False
 
 
 def abridged(text: str) -> str:
-    """A text about conditions, or one, without what the compiler writes around a name: `accuracy >= limit`."""
+    """A condition, or a text on one, without what the compiler writes around names: `accuracy >= limit`."""
     return _PARAMETER.sub(lambda found: found[1] or found[2], text).replace("pipelinechannel--", "")
 
 
