@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 from penstock.ir.envelope import Documents, unwrap
-from penstock.ir.fault import FaultError
+from penstock.ir.fault import FaultError, excerpt
 from penstock.ir.json_text import read_json
 from penstock.ir.yaml_stream import read_yaml
 from penstock.model import Json
@@ -17,6 +18,7 @@ MAX_BYTES: Final = 64 * 2**20
 """The largest document, and the largest size that YAML aliases may expand one to."""
 
 _MAX_DOCUMENTS: Final = 8
+_PATH: Final = re.compile(r"[^\n:{]{1,4096}\.(ya?ml|json)")
 
 
 def read_documents(document: os.PathLike[str] | str | bytes, limit: int = MAX_BYTES) -> Documents:
@@ -56,26 +58,20 @@ def _read(path: os.PathLike[str], limit: int) -> bytes:
 
 
 def _decode(content: str | bytes, limit: int) -> str:
-    if isinstance(content, str):
-        # A character has at least one byte; the exact count matters only near the limit.
-        size = (
-            len(content)
-            if len(content) > limit or len(content) * 4 <= limit
-            else len(content.encode("utf-8", "replace"))
-        )
-    else:
-        size = len(content)
-    if size > limit:
-        raise FaultError(
-            f"is larger than the limit of {limit} bytes",
-            remedy="Is it a pipeline? Large data belongs into artifacts, not into the pipeline.",
-        )
-    if isinstance(content, str):
-        return content.removeprefix("\ufeff")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+        encoded = content.encode() if isinstance(content, str) else content
+        if len(encoded) > limit:
+            raise FaultError(
+                f"is larger than the limit of {limit} bytes",
+                remedy="Is it a pipeline? Large data belongs into artifacts, not into the pipeline.",
+            )
+        text = content if isinstance(content, str) else content.decode()
+    except UnicodeError as error:
+        where = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
+        raise FaultError(f"is not UTF-8 text{where}", remedy="Is it a pipeline? Save it as UTF-8.") from None
+    if isinstance(content, str) and _PATH.fullmatch(content):
         raise FaultError(
-            f"is not UTF-8 text (byte {error.start})",
-            remedy="Is it a pipeline? Save it as UTF-8.",
-        ) from None
+            f"is only the name of a file: {excerpt(content)}",
+            remedy="A str is the document itself; give a pathlib.Path to have a file read.",
+        )
+    return text.removeprefix("\ufeff")

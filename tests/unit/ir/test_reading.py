@@ -67,6 +67,15 @@ def test_what_is_not_utf8() -> None:
     assert "is not UTF-8 text (byte 3)" in refusal(b"a: \xff\xfe")
 
 
+@pytest.mark.parametrize("text", ["a: \ud800", '{"a": "\ud800"}', "\ud800"])
+def test_a_text_with_a_lone_surrogate(text: str) -> None:
+    assert "is not UTF-8 text" in refusal(text)
+
+
+def test_a_path_given_as_a_text() -> None:
+    assert "is only the name of a file: 'a/b.yaml'. A str is the document itself" in refusal("a/b.yaml")
+
+
 def test_binary_data() -> None:
     assert "is not" in refusal(bytes(range(256)))
 
