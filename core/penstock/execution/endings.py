@@ -54,7 +54,7 @@ def disk_is_full(folder: Path) -> bool:
 
 def _failed(task: str, folder: AttemptFolder, code: int, program: str) -> str:
     last = last_line(folder.log)
-    said = f": {last}" if last else "; its log is empty"
+    said = f": {last}" if last else "; its log does not say why"
     if disk_is_full(folder.path):
         where = str(folder.path)
         return f"{task} failed (exit code {code}), and the disk that holds {where!r} is full; free some space"

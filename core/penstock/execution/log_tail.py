@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 _CHUNK = 1 << 16
 _LONGEST = 1 << 16
+_NOISE: Final = re.compile(r"""[\]\[{}",\s]*$|"|\[KFP Executor [^\]]* INFO\]""")
+"""Brackets alone, the lines of the executor input, and the executor's own."""
 
 
 class LogTail:
@@ -47,7 +51,10 @@ class LogTail:
 
 
 def last_line(path: Path, limit: int = 200) -> str:
-    """The last line of a log that is not blank, cut to `limit` characters; "" without one."""
+    """The last line of a log that tells a person something, cut to `limit` characters; "" without one.
+
+    What KFP's executor says of itself before it runs the component is passed over.
+    """
     try:
         with path.open("rb") as log:
             log.seek(0, 2)
@@ -56,7 +63,7 @@ def last_line(path: Path, limit: int = 200) -> str:
     except OSError:
         return ""
     for line in reversed(lines):
-        if line.strip():
-            text = line.strip()
+        text = line.strip()
+        if text and not _NOISE.match(text):
             return text if len(text) <= limit else text[: limit - 1] + "…"
     return ""
