@@ -35,9 +35,9 @@ def measure(bench: Bench) -> Measurement:
     compact = samples.pop("from canonical JSON")
     megabytes = file.stat().st_size / 1e6
     note = (
-        f"The file has {megabytes:.1f} MB as YAML. `yaml.load` only parses it; we check it and make a pipeline "
-        "of it. That still takes less: most of the peer's time goes into PyYAML's nodes and constructors, "
-        "which our reader of libyaml's events does without. Nothing is cached between loads."
+        f"The file has {megabytes:.1f} MB as YAML. `yaml.load` only parses it; we check it and make a "
+        "pipeline of it. That still takes less: most of the peer's time goes into PyYAML's nodes and "
+        "constructors, which our reader of libyaml's events does without. Nothing is cached between loads."
     )
     what = f"load an IR of {_COMPONENTS:,} components"
     return Measurement(

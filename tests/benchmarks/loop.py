@@ -85,14 +85,14 @@ def _run(bench: Bench, size: int) -> tuple[float, float]:
 
 
 def main(file: str, size: str) -> None:
-    from penstock import load
+    from penstock import ir
     from penstock.execution.options import RunOptions
     from penstock.execution.settings import load_settings
     from penstock.execution.workspace import Workspace
     from penstock.model import State
 
     with Workspace(load_settings(environ=os.environ)) as workspace:
-        pipeline = load(file)
+        pipeline = ir.load(Path(file))
         start = time.perf_counter()
         record = workspace.submit(
             pipeline, {"items": list(range(int(size)))}, options=RunOptions(cache=False, parallel=_PARALLEL)

@@ -40,7 +40,7 @@ def row_text(row: Mapping[str, Any]) -> str:
         _figure(row["ours"], unit),
         "" if row["peer"] is None else _figure(row["peer"], unit),
         row["peer_name"],
-        "" if row["ratio"] is None else f"{row['ratio']:.2f} ×",
+        "" if row["ratio"] is None else f"{row['ratio']:.{2 if row['ratio'] >= 0.1 else 3}f} ×",
         row["target"],
         "" if row["met"] is None else ("yes" if row["met"] else "**no**"),
     ]
