@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from penstock.cli.table import print_table
+from penstock.cli.table import print_table, when
 from penstock.errors import InvalidInputError
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
@@ -46,7 +45,7 @@ def list_environments(
             (
                 one.key,
                 one.python_version,
-                datetime.fromtimestamp(one.last_used).astimezone().strftime("%Y-%m-%d %H:%M"),
+                when(one.last_used),
                 " ".join(one.requirements),
             )
             for one in found
@@ -63,7 +62,9 @@ def prune(
     """Remove environments that no task uses; they are built again when they are needed."""
     age = re.fullmatch(r"(\d+)([smhdw])", older_than)
     if age is None:
-        raise InvalidInputError(f"--older-than takes a number and s, m, h, d or w, such as 30d, not '{older_than}'")
+        raise InvalidInputError(
+            f"--older-than takes a number and s, m, h, d or w, such as 30d, not '{older_than}'"
+        )
     with Workspace(load_settings()) as workspace:
         removed = workspace.environments().prune(float(age[1]) * _SECONDS[age[2]])
     for key in removed:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated
+
+import typer
 
 from penstock.errors import InvalidInputError, NotFoundError
 from penstock.execution.result import Output, OutputArtifact
@@ -11,6 +14,15 @@ from penstock.execution.workspace import Workspace
 from penstock.model import Component, Pipeline
 from penstock.model import path as paths
 from penstock.store import ArtifactRecord, RunRecord
+
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="The run's id, the end of it (`runs list`), its name, or `latest`."),
+]
+TaskPath = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="The task's path, such as for-loop-1[0]/train, or the end of it."),
+]
 
 LATEST = "latest"
 SHORT = 8

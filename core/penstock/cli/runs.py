@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli.progress import choose, seconds_text, state_text
-from penstock.cli.references import find_run, find_task, short
+from penstock.cli.references import RunName, TaskPath, find_run, find_task, short
 from penstock.cli.report import print_report
 from penstock.cli.run import drive, read_arguments
 from penstock.cli.table import print_table, when
@@ -25,14 +25,6 @@ from penstock.store import AttemptRecord, AttemptState, RunRecord, Store
 
 app = typer.Typer(help="Runs: list, look at, cancel, retry, resume, explain.", no_args_is_help=True)
 
-RunName = Annotated[
-    str,
-    typer.Argument(metavar="RUN", help="The run's id, the end of it (`runs list`), its name, or `latest`."),
-]
-TaskPath = Annotated[
-    str,
-    typer.Argument(metavar="TASK", help="The task's path, such as for-loop-1[0]/train, or the end of it."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 JsonLines = Annotated[
     bool, typer.Option("--json", help="JSON Lines: one object per state change, the run last.")
