@@ -19,7 +19,7 @@ from penstock.execution.failpoints import failpoint
 from penstock.execution.log_tail import LogTail
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.execution.process_tree import ProcessTree, is_alive, open_process, wait_for
+from penstock.execution.process_tree import LINUX, ProcessTree, is_alive, open_process, wait_for
 from penstock.execution.sandbox import PrivateTmp
 from penstock.execution.stage_in import Stores, needs_places, output_places, prune
 from penstock.execution.stage_out import StageOut
@@ -65,8 +65,11 @@ class ProcessAttempt:
         self._stores = stores
         self._new_id = new_id
         self._process = process
-        self._tree = ProcessTree(order.attempt_id, process.pid if process else leader, folder.path)
-        self._handle = self._open()
+        self._mark = folder.mark
+        leader = process.pid if process else leader
+        self._handle = self._open(leader)
+        trusted = process is not None or self._handle is not None
+        self._tree = ProcessTree(self._mark, leader, folder.path, trusted)
         self._started = folder.started_at or time.time()
         self._tail = LogTail(folder.log, on_line, log_offset) if on_line else None
         self._left = ""
@@ -90,11 +93,11 @@ class ProcessAttempt:
     def stop(self, grace: float = _GRACE_SECONDS) -> None:
         self._stop(Outcome.CANCELED, grace)
 
-    def _open(self) -> int | None:
+    def _open(self, leader: int) -> int | None:
         """Watch the leader. None for one that is gone, and where the system has no such thing as a pidfd."""
-        if self._process is None and not is_alive(self._order.attempt_id, self._tree.leader):
+        if self._process is None and not is_alive(self._mark, leader):
             return None
-        return open_process(self._tree.leader)
+        return open_process(leader)
 
     def _await_end(self, until: float | None) -> bool:
         due = None
@@ -132,7 +135,7 @@ class ProcessAttempt:
 
     def _locked(self) -> bool:
         """Whether an adopted attempt runs, where no process can be watched."""
-        if self._handle is None and _is_gone(self._order.attempt_id, self._tree.leader):
+        if self._handle is None and _is_gone(self._mark, self._tree.leader):
             return False
         if self._folder.exit_code is not None:
             return False
@@ -250,8 +253,8 @@ class ProcessAttempt:
             self._folder.clear_rooms()
 
 
-def _is_gone(attempt_id: str, leader: int) -> bool:
-    return os.path.isdir("/proc/self") and not is_alive(attempt_id, leader)
+def _is_gone(mark: str, leader: int) -> bool:
+    return LINUX and not is_alive(mark, leader)
 
 
 def discard(order: LaunchOrder, stores: Stores) -> None:

@@ -65,6 +65,11 @@ class AttemptFolder:
         return AttemptFolder(home / "attempts" / run_id / attempt_id)
 
     @property
+    def mark(self) -> str:
+        """Tells this attempt's processes from all others, by whatever path the directory was reached."""
+        return f"{self.path.name}@{self.path.stat().st_ino}"
+
+    @property
     def log(self) -> Path:
         return self.path / "log"
 

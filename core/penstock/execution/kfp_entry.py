@@ -35,7 +35,7 @@ def _take_paths_as_uris(module: str) -> None:
         artifact = types.Artifact
         if artifact(uri="/x").path is not None:
             return
-        known = artifact._get_path
+        known = artifact._get_path  # noqa: SLF001 - the SDK has no public way
     except (ImportError, AttributeError, TypeError):
         return
 
@@ -43,7 +43,7 @@ def _take_paths_as_uris(module: str) -> None:
         path = known(self)
         return self.uri if path is None and self.uri.startswith("/") else path
 
-    artifact._get_path = get_path
+    artifact._get_path = get_path  # noqa: SLF001
 
 
 if __name__ == "__main__":

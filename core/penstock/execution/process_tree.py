@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK = "PENSTOCK_ATTEMPT_ID"
-"""The environment variable that every process of an attempt inherits."""
+MARK = "PENSTOCK_ATTEMPT"
+"""The environment variable that every process of an attempt inherits; its value is AttemptFolder.mark."""
 
 LINUX = sys.platform.startswith("linux")
 
@@ -33,17 +33,20 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ProcessTree:
-    """`leader` is the session and process group that the attempt was started as; `folder` the attempt's
-    directory.
+    """`leader` is the session and process group that the attempt was started as, `folder` its directory.
+
+    `trusted` says that we saw the leader alive. Otherwise its id may have passed to others since, as after
+    the machine was started again, and its group tells nothing.
     """
 
-    attempt_id: str
+    mark: str
     leader: int
     folder: Path
+    trusted: bool
 
     def signal(self, number: int) -> None:
         """To every process, a new one too as long as its group or its mark is the attempt's."""
-        _signal_group(self.leader, number)
+        self._signal_group(number)
         for found in self.members():
             if found.pid != self.leader:
                 self._signal(found.pid, number)
@@ -55,7 +58,8 @@ class ProcessTree:
         take longer than that to come round.
         """
         if not LINUX:
-            return [Found(self.leader, "process group")] if _group_exists(self.leader) else []
+            exists = self.trusted and _group_exists(self.leader)
+            return [Found(self.leader, "process group")] if exists else []
         newest = _newest_pid() if seconds < _SHORT_SECONDS else None
         return list(self.members(newest))
 
@@ -74,7 +78,7 @@ class ProcessTree:
         """SIGKILL until nothing is left, and wait until it is gone (two seconds at most)."""
         deadline = time.monotonic() + 2.0
         for _ in range(_ROUNDS):
-            _signal_group(self.leader, signal.SIGKILL)
+            self._signal_group(signal.SIGKILL)
             pids = [found.pid for found in self.members()]
             if not pids:
                 return
@@ -83,6 +87,13 @@ class ProcessTree:
                 with _handle(pid) as handle:
                     if handle is not None:
                         wait_for(handle, max(0.0, deadline - time.monotonic()))
+
+    def _signal_group(self, number: int) -> None:
+        if self.trusted:
+            try:
+                os.killpg(self.leader, number)
+            except (ProcessLookupError, PermissionError):
+                return
 
     def _signal(self, pid: int, number: int) -> None:
         with _handle(pid) as handle:
@@ -98,7 +109,7 @@ class ProcessTree:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             return False
-        if f"\0{MARK}={self.attempt_id}\0".encode() in b"\0" + environment + b"\0":
+        if f"\0{MARK}={self.mark}\0".encode() in b"\0" + environment + b"\0":
             return True
         try:
             # After the name in parentheses: state, parent, group, session.
@@ -107,7 +118,7 @@ class ProcessTree:
             return False
         if fields[0] in "ZX":
             return False
-        return str(self.leader) in fields[2:4] or self._writes_here(pid)
+        return (self.trusted and str(self.leader) in fields[2:4]) or self._writes_here(pid)
 
     def _writes_here(self, pid: int) -> bool:
         """A process that has emptied its environment still has our log, or works in our directory."""
@@ -121,13 +132,13 @@ class ProcessTree:
         return False
 
 
-def is_alive(attempt_id: str, leader: int) -> bool:
-    """Whether `leader` is a live process that carries the attempt's mark (not another that got its id)."""
+def is_alive(mark: str, leader: int) -> bool:
+    """Whether `leader` is a live process that carries the mark (not another that got its id)."""
     try:
         environment = Path(f"/proc/{leader}/environ").read_bytes()
     except OSError:
         return False
-    return f"{MARK}={attempt_id}\0".encode() in environment
+    return f"\0{MARK}={mark}\0".encode() in b"\0" + environment + b"\0"
 
 
 def open_process(pid: int) -> int | None:
@@ -176,13 +187,6 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return "?"
-
-
-def _signal_group(leader: int, number: int) -> None:
-    try:
-        os.killpg(leader, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _group_exists(leader: int) -> bool:

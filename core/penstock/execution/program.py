@@ -137,6 +137,7 @@ class Programs:
             variables = task_environment(
                 order,
                 declared,
+                mark=folder.mark,
                 home=folder.work,
                 temporary=temporary,
                 environment=private_venv(shared, folder.path / "venv") if shared else None,
@@ -161,8 +162,8 @@ class Programs:
         if not executor.command and not executor.args:
             raise RefusedError(
                 f"the container of image {executor.image!r} has neither command nor arguments, and what "
-                "its image starts by itself is not known here; give it a command, or run it on a launcher that "
-                "runs images (kubernetes)"
+                "its image starts by itself is not known here; give it a command, or run it on a launcher "
+                "that runs images (kubernetes)"
             )
         if request is not None:
             return

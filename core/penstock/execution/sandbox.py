@@ -186,7 +186,7 @@ def _in_thread(
         try:
             _enter_namespace(mounts, scratch)
             started.append(start())
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001 - raised again in the thread that waits
             problems.append(problem)
         finally:
             over.release()

@@ -45,6 +45,7 @@ def task_environment(
     order: LaunchOrder,
     declared: Mapping[str, str],
     *,
+    mark: str,
     home: Path,
     temporary: Path,
     environment: Environment | None = None,
@@ -71,7 +72,8 @@ def task_environment(
         "KFP_RETRY_INDEX": str(order.retry_index),
         "PENSTOCK_RUN_ID": order.run.run_id,
         "PENSTOCK_TASK_PATH": order.path,
-        MARK: order.attempt_id,
+        "PENSTOCK_ATTEMPT_ID": order.attempt_id,
+        MARK: mark,
     }
 
 

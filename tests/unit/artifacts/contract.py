@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from penstock.artifacts import ArtifactError, ArtifactStore, Stored, under
 
 

@@ -6,9 +6,9 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+
 from penstock.artifacts import ArtifactError, FileArtifactStore, open_store, path_of, scheme_of, uri_of
 from penstock.errors import TaskError
-
 from tests.unit.artifacts.contract import StoreContract, tree
 
 

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from penstock.artifacts import ArtifactError, web
 
 BODY = b"0123456789" * 100_000

@@ -96,13 +96,14 @@ def log_of(home: Path, attempt_id: str = "attempt-1") -> str:
     return (home / "attempts" / RUN / attempt_id / "log").read_text()
 
 
-def processes_of(attempt_id: str) -> list[str]:
-    """The command lines of all processes that carry the attempt's mark, looked up without any of our code."""
+def processes_of(home: Path, attempt_id: str = "attempt-1") -> list[str]:
+    """The command lines of all processes with the attempt's own HOME, looked up without any of our code."""
+    mark = f"HOME={home}/attempts/{RUN}/{attempt_id}/".encode()
     found: list[str] = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                if f"PENSTOCK_ATTEMPT_ID={attempt_id}".encode() in Path(f"/proc/{name}/environ").read_bytes():
+                if mark in Path(f"/proc/{name}/environ").read_bytes():
                     found.append(Path(f"/proc/{name}/cmdline").read_bytes().decode().replace("\0", " "))
             except OSError:
                 continue

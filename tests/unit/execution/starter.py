@@ -12,7 +12,6 @@ from pathlib import Path
 
 from penstock.execution.order import LaunchOrder
 from penstock.model import ParameterType
-
 from tests.unit.execution.launching import launcher, order, script
 
 OUTPUT_FILE = "{{$.outputs.parameters['o'].output_file}}"
@@ -20,7 +19,7 @@ MODELS = tuple(f"{{{{$.outputs.artifacts['model-{n}'].path}}}}" for n in range(3
 
 
 def ordered(home: Path, text: str, attempt_id: str = "attempt-1") -> LaunchOrder:
-    """In the script `$0` is the file of the output parameter `o`, `$1` to `$3` the places of three artifacts."""
+    """In the script `$0` is the file of the output parameter `o`, `$1` to `$3` those of three artifacts."""
     return order(
         home,
         script(text, OUTPUT_FILE, *MODELS),
@@ -33,9 +32,10 @@ def ordered(home: Path, text: str, attempt_id: str = "attempt-1") -> LaunchOrder
 def main() -> None:
     home, text = Path(sys.argv[1]), sys.argv[2]
     attempt = launcher(home).start(ordered(home, text))
-    print("started", flush=True)
+    sys.stdout.write("started\n")
+    sys.stdout.flush()
     manifest = attempt.wait()
-    print("ended", manifest and manifest.outcome.value, flush=True)
+    sys.stdout.write(f"ended {manifest and manifest.outcome}\n")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from penstock.artifacts import path_of
 from penstock.errors import InvalidInputError
 from penstock.execution import failpoints
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.model import Reason
-
 from tests.unit.execution.launching import RUN, launcher, log_of, processes_of
 from tests.unit.execution.starter import ordered
 
@@ -80,7 +80,7 @@ def test_a_task_that_ended_meanwhile_is_staged_out(home: Path, tmp_path: Path) -
         until_started(engine)
         engine.kill()
     time.sleep(1.5)
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
     manifest = again(home, text)
     assert (manifest.outcome, manifest.parameters) == (Outcome.SUCCEEDED, {"o": "over\n"})
     assert (tmp_path / "count").read_text() == "ran\n"
@@ -95,10 +95,10 @@ def test_a_task_that_was_killed_meanwhile_is_lost_and_leaves_no_orphan(home: Pat
         engine.wait()
     leader = int((home / "attempts" / RUN / "attempt-1" / "pid").read_text())
     os.kill(leader, signal.SIGKILL)
-    assert len(processes_of("attempt-1")) >= 2
+    assert len(processes_of(home)) >= 2
     manifest = again(home, text)
     assert (manifest.outcome, manifest.reason, manifest.exit_code) == (Outcome.LOST, Reason.LOST, None)
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
     assert not list((home / "artifacts").rglob("model-*"))
     assert again(home, text) == manifest
     assert (tmp_path / "count").read_text() == "ran\n"
@@ -114,7 +114,7 @@ def test_an_adopted_task_can_be_stopped(home: Path) -> None:
     manifest = attempt.wait(10)
     assert manifest is not None
     assert manifest.outcome is Outcome.CANCELED
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
 
 
 def test_a_task_that_was_asked_to_end_is_canceled_also_for_the_next_engine(home: Path) -> None:
@@ -128,13 +128,13 @@ def test_a_daemon_that_holds_the_lock_keeps_nobody_waiting(home: Path) -> None:
     text = "(trap '' TERM HUP; exec setsid sleep 60) & echo over > \"$0\""
     with starter(home, text, "attempt.ended") as engine:
         assert engine.wait(20) == -signal.SIGKILL
-    assert len(processes_of("attempt-1")) == 1
+    assert len(processes_of(home)) == 1
     before = time.monotonic()
     manifest = again(home, text)
     assert manifest.outcome is Outcome.SUCCEEDED
     assert "left_behind" in manifest.notes
     assert time.monotonic() - before < 5
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_killed_at_any_point_the_result_is_the_same_and_the_task_ran_once(
         assert path_of(model.uri).read_text() == "weights\n"
     assert len(manifest.artifacts) == 3
     assert (tmp_path / "count").read_text() == "ran\n"
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
     root = home / "artifacts" / "pipeline" / RUN / "train" / "attempt-1"
     assert sorted(path.name for path in root.iterdir()) == ["model-0", "model-1", "model-2"]
     assert log_of(home) == ""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from penstock.artifacts import uri_of
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.model import ImporterExecutor, Json, ParameterType, Reason
-
 from tests.unit.execution.launching import DATASET, launcher, order, run
 
 

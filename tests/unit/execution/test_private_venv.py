@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from penstock.artifacts import FileArtifactStore
 from penstock.execution.environment import Environment, EnvironmentRequest
 from penstock.execution.environments import Environments
@@ -16,7 +17,6 @@ from penstock.execution.private_venv import private_venv
 from penstock.execution.process import ProcessLauncher
 from penstock.execution.pythons import running_python
 from penstock.model import ContainerExecutor
-
 from tests.unit.execution.launching import container, log_of, order
 
 

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from penstock.errors import NotFoundError, PenstockError, TaskError
 from penstock.execution.manifest import Outcome
 from penstock.execution.sandbox import means
 from penstock.model import ContainerExecutor, ParameterType, Reason
-
 from tests.unit.execution.launching import (
     RUN,
     container,
@@ -221,19 +221,19 @@ def test_a_task_over_its_time_is_stopped(home: Path) -> None:
     assert (manifest.outcome, manifest.reason) == (Outcome.FAILED, Reason.DEADLINE)
     assert manifest.error == "task 'train' was stopped after 0.3 seconds, the time it is allowed"
     assert time.monotonic() - before < 5
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
 
 
 def test_stop_cancels_with_all_processes(home: Path) -> None:
     attempt = launcher(home).start(order(home, script("setsid sleep 60 & sleep 60")))
     time.sleep(0.3)
-    assert len(processes_of("attempt-1")) >= 3
+    assert len(processes_of(home)) >= 3
     attempt.stop()
     attempt.stop()
     manifest = attempt.wait(5)
     assert manifest is not None
     assert (manifest.outcome, manifest.reason) == (Outcome.CANCELED, Reason.CANCELED)
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
 
 
 def test_a_task_may_tidy_up_when_it_is_asked_to_end(home: Path, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_task_that_ignores_the_request_is_killed_after_the_grace(home: Path) -
     assert manifest is not None
     assert manifest.outcome is Outcome.CANCELED
     assert 0.4 < time.monotonic() - before < 5
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
 
 
 def test_stop_without_grace_kills_also_after_a_polite_stop(home: Path) -> None:
@@ -296,7 +296,7 @@ def test_children_left_behind_are_killed_and_told_of(home: Path, background: str
         "1 process (sleep) still ran when the task's own had ended, and were killed"
     )
     assert "penstock: 1 process (sleep) still ran" in log_of(home)
-    assert processes_of("attempt-1") == []
+    assert processes_of(home) == []
 
 
 @pytest.mark.skipif(means() is None, reason="no mounts are allowed here")

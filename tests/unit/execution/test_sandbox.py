@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from penstock.execution.sandbox import Means, Mount, PrivateTmp, means, private_tmp, spawn
 from penstock.model import Json
 

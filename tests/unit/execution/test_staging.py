@@ -9,11 +9,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from penstock.artifacts import path_of, uri_of
 from penstock.execution.manifest import Outcome
 from penstock.execution.sandbox import means
 from penstock.model import Artifact, ContainerExecutor, Json, OutputArtifact, ParameterType, Reason
-
 from tests.unit.execution.launching import DATASET, RUN, container, log_of, order, run, script
 
 STRING = ParameterType.STRING
