@@ -37,7 +37,8 @@ NAMES: Final = (
 or a task without attempt recorded; a task is served from the cache. An attempt is claimed in the store; its
 directory exists; its process runs; its process has ended and nothing is staged out; one of its artifacts is
 stored; all are, but there is no manifest; the manifest is there; the engine has it; publishing begins; is
-inside its transaction; is over. A request to cancel is recorded and nothing stopped; the run has ended and the lease is not handed back."""
+inside its transaction; is over. A request to cancel is recorded and nothing stopped; the run has ended and
+the lease is not handed back."""
 
 VARIABLE: Final = "PENSTOCK_FAILPOINT"
 

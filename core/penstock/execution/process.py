@@ -246,8 +246,8 @@ def _extra_mounts(given: StandIn) -> list[Mount]:
     missing = next((one.target for one in given.mounts if not one.target.is_dir()), None)
     if allowed is None or (allowed is not Means.THREAD and missing is not None):
         raise PlatformRefusedError(
-            f"it mounts a volume at '{missing or given.mounts[0].target}', which this machine does not allow; "
-            "run it as root, or with a Kubernetes launcher"
+            f"it mounts a volume at '{missing or given.mounts[0].target}', which this machine does not "
+            "allow; run it as root, or with a Kubernetes launcher"
         )
     return [Mount(one.source, one.target) for one in given.mounts]
 
