@@ -26,8 +26,8 @@ from penstock.store import Store
 
 ChangeWatcher = Callable[[TaskRun], None]
 LineWatcher = Callable[[str, str], None]
-_Event: TypeAlias = tuple[str, OutputManifest] | None
-"""An attempt has ended, by task path; None: the user wants the run to end."""
+_Event: TypeAlias = tuple[str, OutputManifest] | StoreError | None
+"""An attempt has ended, by task path, or cannot be kept; None: the user wants the run to end."""
 
 POLL_SECONDS = 1.0
 LEASE_SECONDS = 30.0
@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 class EmbeddedEngine:
     """Runs a run to its end.
 
-    `on_change` sees each record once it is written, from the caller's thread; `on_line` sees each line of user output
-    with its task path, from the thread of its attempt.
+    `on_change` sees each record once it is written, from the caller's thread; `on_line` each line of user
+    output with its task path, from the thread of its attempt.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class EmbeddedEngine:
     def run(self, run_id: str) -> State:
         """Run, or resume, to the end; the final state.
 
-        Ctrl-C cancels the run and waits for its attempts to end, a second one kills them. Raises LeaseError, naming
-        the owner, when another engine has the run, StoreError when the database fails; attempts go on then, and
-        whoever resumes the run takes them over.
+        Ctrl-C cancels the run and waits for its attempts to end, a second one kills them. Raises LeaseError,
+        naming the owner, when another engine has the run, StoreError when what happens cannot be recorded;
+        attempts go on then, and whoever resumes the run takes them over.
         """
         events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         with as_events(lambda: events.put(None)):
@@ -128,14 +128,16 @@ class _Execution:
         if not state.ended:
             # Somebody else drives it by now, or the planner has lost the thread.
             self._engine.store.leases.renew(self._run_id, self._token, LEASE_SECONDS)
-            raise PenstockError(f"run {self._run_id} came to a standstill; `penstock runs resume` looks at it anew")
+            raise PenstockError(
+                f"run {self._run_id} came to a standstill; `penstock runs resume` looks at it anew"
+            )
         return state
 
     def leave(self) -> int:
         """Give the run up without its attempts; how many go on."""
         self._left = True
         self._threads.shutdown(cancel_futures=True)
-        return sum(1 for attempt in self._running.values() if attempt is not None)
+        return sum(1 for attempt in self._running.values() if attempt is not None and _runs(attempt))
 
     def stop(self) -> None:
         """Give the run up, with nothing left running."""
@@ -144,7 +146,7 @@ class _Execution:
         self._threads.shutdown(cancel_futures=True)
 
     def _take(self, step: Step) -> None:
-        """Report what was recorded, and judge what may follow: containers at once, leaves when a slot is free."""
+        """Report what was recorded, and judge what follows: containers now, leaves when a slot is free."""
         todo = [step]
         while todo:
             step = todo.pop()
@@ -181,12 +183,8 @@ class _Execution:
 
     def _attempt(self, order: LaunchOrder) -> None:
         """In a thread of its own: start or adopt the attempt, and wait for its end."""
-        engine = self._engine
-        on_line = engine.on_line
         try:
-            attempt = engine.launcher.start(
-                order, None if on_line is None else lambda line: on_line(order.path, line)
-            )
+            attempt = self._engine.launcher.start(order, self._lines(order.path))
             self._running[order.path] = attempt
             if self._canceling:
                 attempt.stop(self._grace)
@@ -197,12 +195,36 @@ class _Execution:
             manifest = OutputManifest(
                 order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=str(error)
             )
+        except (PenstockError, OSError) as error:
+            # Of our own files, not of the task; what it did is not lost.
+            text = f"attempt {order.attempt_id} of task '{order.path}' cannot be kept: {error}"
+            self._events.put(StoreError(f"{text}; see to the disk, and resume the run"))
+            return
         except Exception as error:
             logger.exception("attempt %s of task %s broke penstock", order.attempt_id, order.path)
             text = f"penstock failed while it ran this task: {type(error).__name__}: {error}"
             manifest = OutputManifest(order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=text)
         failpoint("engine.attempt_ended")
         self._events.put((order.path, manifest))
+
+    def _lines(self, path: str) -> Callable[[str], None] | None:
+        """Whoever watches cannot harm the task: after a first line that he does not take he gets no more."""
+        watcher = self._engine.on_line
+        if watcher is None:
+            return None
+        gone = False
+
+        def line(text: str) -> None:
+            nonlocal gone
+            if gone:
+                return
+            try:
+                watcher(path, text)
+            except Exception:
+                gone = True
+                logger.debug("nobody reads the output of task %s any more", path, exc_info=True)
+
+        return line
 
     def _wait(self) -> None:
         """Until an attempt ends, a retry is due, or it is time to look at the store."""
@@ -223,6 +245,8 @@ class _Execution:
         if event is None:
             self._cancel(grace=0.0 if self._canceling else STOP_GRACE_SECONDS)
             return
+        if isinstance(event, StoreError):
+            raise event
         path, manifest = event
         step = self._engine.control.publish(self._run_id, path, manifest)
         self._running.pop(path, None)
@@ -268,3 +292,10 @@ class _Execution:
             session.ledger.overdue = f"the run exceeded its deadline of {limit:g} seconds"
             session.ledger.canceled = self._canceling = True
             self._stop_all(STOP_GRACE_SECONDS)
+
+
+def _runs(attempt: Attempt) -> bool:
+    try:
+        return attempt.wait(0.0) is None
+    except (PenstockError, OSError):
+        return False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -22,10 +22,10 @@ _RAISING = (signal.default_int_handler, interrupt)
 
 
 @contextmanager
-def as_events(tell: Callable[[], None]) -> Iterator[None]:
-    """Within, the signals that would raise KeyboardInterrupt call `tell`, twice at most; a third one raises it.
+def as_events(tell: Callable[[], None]) -> Generator[None]:
+    """Within, the signals that would raise KeyboardInterrupt call `tell`; a third one does raise it.
 
-    Signals that somebody else handles, or ignores, stay as they are, and so do all outside of the main thread.
+    Signals that somebody else handles, or ignores, stay as they are; so do all outside of the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
