@@ -12,7 +12,7 @@ from penstock.model import path as paths
 from penstock.planner.expressions import abridged, explain
 from penstock.planner.settle import CONTAINERS
 from penstock.planner.verdict import LEGACY_SCHEMA, Wait, verdict
-from penstock.store import AttemptRecord, Store
+from penstock.store import AttemptRecord, RunRecord, Store
 
 
 def why(store: Store, run_id: str, path: str) -> str:
@@ -128,7 +128,7 @@ def _succeeded(store: Store, session: Session, record: TaskRun) -> str:
         if source is None:
             return f"task '{record.path}' was served from the cache"
         origin = store.executions.get(source)
-        return f"task '{record.path}' was served from the cache: run {origin.run_id} had done the same work"
+        return f"task '{record.path}' was served from the cache: {_named(store.runs.get(origin.run_id))} had done the same work"
     if record.kind in CONTAINERS or record.kind is TaskKind.IMPORTER:
         return f"'{record.path}' succeeded"
     return f"task '{record.path}' ran and succeeded; {_not_cached(store, session, record)}"
@@ -150,22 +150,24 @@ def _not_cached(store: Store, session: Session, record: TaskRun) -> str:
             continue
         changed = _changes(former, record)
         if former.fingerprint == record.fingerprint:
-            return f"the artifacts of the same work in run {run.id} could not be read any more"
+            return f"the artifacts of the same work in {_named(run)} could not be read any more"
         if changed:
-            return f"it was not cached because {changed} since run {run.id}"
+            return f"it was not cached because {changed} since {_named(run)}"
         other = open_session(store, run.id)
         ours, theirs = session.ledger.place(record.path).component, other.ledger.place(record.path).component
         if session.pipeline.executor_of(ours) != other.pipeline.executor_of(theirs):
             what = "its image, command, arguments or environment"
-            return f"it was not cached because {what} changed since run {run.id}"
+            return f"it was not cached because {what} changed since {_named(run)}"
         before = _isolation(store.attempts.list(run.id, record.path))
         now = _isolation(store.attempts.list(session.run.id, record.path))
         if before != now:
-            return f"it was not cached because it ran under {now}, and under {before} in run {run.id}"
-        return (
-            f"it was not cached because the declared outputs or the artifact store changed since run {run.id}"
-        )
+            return f"it was not cached because it ran under {now}, and under {before} in {_named(run)}"
+        return f"it was not cached because the declared outputs or the artifact store changed since {_named(run)}"
     return "it was not cached because no earlier run had done this task"
+
+
+def _named(run: RunRecord) -> str:
+    return f"run '{run.name}' ({run.id[-8:]})"
 
 
 def _changes(former: TaskRun, record: TaskRun) -> str:
