@@ -22,8 +22,10 @@ from tests.benchmarks import (
     start_up,
 )
 from tests.benchmarks.bench import Bench, open_bench
+from tests.benchmarks.others import Others, await_quiet
 from tests.benchmarks.outcome import Measurement
 
+_PATIENCE = 300.0
 _ROOT = Path(__file__).parents[2]
 
 MEASUREMENTS: dict[str, Callable[[Bench], Measurement]] = {
@@ -49,6 +51,8 @@ def main() -> None:
     docs = _ROOT / "docs"
     for name in given.names or MEASUREMENTS:
         with open_bench(_ROOT / "build" / "bench", given.quick, _tell) as bench:
+            if not given.quick:
+                await_quiet(_PATIENCE, _tell)
             _tell(name)
             found = _measure(bench, name)
         for row in found["rows"]:
@@ -59,15 +63,16 @@ def main() -> None:
 
 
 def _measure(bench: Bench, name: str) -> dict[str, Any]:
-    before = machine.load()
+    others = Others()
     revision = machine.commit()
     start = time.perf_counter()
     found = MEASUREMENTS[name](bench).to_json()
+    share = others.share()
     _tell(f"{name}: {time.perf_counter() - start:.0f} s")
     circumstances = {
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         "revision": revision,
-        "load": [before, machine.load()],
+        "others": round(share, 3),
         "machine": machine.describe(bench.home),
     }
     return {**circumstances, **found}

@@ -48,7 +48,7 @@ def measure(bench: Bench) -> Measurement:
         )
         bench.tell(f"{work.what}: kfp.local in its default mode")
         slow = interleave(
-            bench.count(3, 1), {"penstock, beside default": ours, "kfp.local, default": default}, warm_up=0
+            bench.count(2, 1), {"penstock, beside default": ours, "kfp.local, default": default}, warm_up=0
         )
         rows += [
             beside(work.what, slow, "kfp.local, default mode"),

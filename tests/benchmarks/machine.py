@@ -30,11 +30,6 @@ def describe(folder: Path) -> dict[str, str]:
     }
 
 
-def load() -> str:
-    """The load averages of 1, 5 and 15 minutes: how busy others kept the machine."""
-    return " ".join(f"{one:.1f}" for one in os.getloadavg())
-
-
 def commit() -> str:
     """The revision measured; `+` when files of the package differ from it."""
     root = Path(__file__).parents[2]

@@ -33,6 +33,12 @@ meanwhile.
 """
 
 
+_OTHERS = """\
+*Others* is the share of the processors that other processes used meanwhile: above a tenth or so, amounts (ms,
+s) are too high and ratios less sure. Each measurement first waits for a quiet machine, five minutes at most.
+A `+` after the revision: with changes that were not committed yet."""
+
+
 def row_text(row: Mapping[str, Any]) -> str:
     unit = row["unit"]
     cells = [
@@ -79,18 +85,11 @@ def _circumstances(known: Sequence[tuple[str, Any]]) -> list[str]:
         text = "; ".join(f"{key}: {value}" for key, value in one["machine"].items() if key != "disk")
         machines.setdefault(text, []).append(name)
     lines += [f"- {', '.join(names)}: {text}" for text, names in machines.items()]
-    lines += [
-        "",
-        "| measurement | when (UTC) | revision | load before and after | disk |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {' | '.join((one['when'], one['revision'], ' → '.join(one['load'])))} "
-        f"| {one['machine']['disk']} |"
-        for name, one in known
-    ]
-    lines += ["", "A `+` after the revision: with changes that were not committed yet."]
-    return lines
+    lines += ["", "| measurement | when (UTC) | revision | others | disk |", "|---|---|---|---|---|"]
+    for name, one in known:
+        cells = [name, one["when"], one["revision"], f"{one['others']:.0%}", one["machine"]["disk"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", _OTHERS]
 
 
 def _figure(value: float, unit: str) -> str:
