@@ -85,7 +85,7 @@ def test_an_index_that_the_component_names_is_used(environments: Environments) -
     ("requirement", "reason"),
     [
         ("penstock-has-no-such-package", "was not found in the package registry"),
-        ("kfp==2.14.0", "there is no version of kfp==2.14.0"),
+        ("six==0.0.7", "there is no version of six==0.0.7"),
         ("six>>1", "no such comparison operator"),
     ],
 )
@@ -95,6 +95,13 @@ def test_what_cannot_be_installed_says_why(environments: Environments, requireme
         environments.ensure(request)
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_kfp_that_was_never_published_is_stood_in_for_by_its_patch_releases(environments: Environments) -> None:
+    installs = (PipInstall(("kfp==2.14.0",), ("--no-deps",)),)
+    environment = environments.ensure(EnvironmentRequest(PythonChoice(running_python()), installs))
+    assert run(environment, "-c", "from importlib.metadata import version as v; print(v('kfp')[:5])") == "2.14."
+    assert environment.notes == ("installed kfp~=2.14.0, because the package index has no kfp 2.14.0",)
 
 
 def test_without_pip_of_its_own_a_python_gets_one_from_the_index(

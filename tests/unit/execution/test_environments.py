@@ -161,6 +161,20 @@ def test_the_dummy_sklearn_becomes_scikit_learn_with_a_note(environments: Enviro
         )
 
 
+def test_a_pinned_kfp_that_no_index_has_is_replaced_by_its_patch_releases(
+    environments: Environments, links: Path
+) -> None:
+    wheel(links, "kfp", "2.14.3")
+    environment = environments.ensure(request("kfp==2.14.0"))
+    assert environment.notes == ("installed kfp~=2.14.0, because the package index has no kfp 2.14.0",)
+
+
+def test_another_package_that_no_index_has_is_not_replaced(environments: Environments, links: Path) -> None:
+    wheel(links, "kfp_other", "2.14.3")
+    with pytest.raises(EnvironmentBuildError):
+        environments.ensure(request("kfp-other==2.14.0"))
+
+
 def test_a_task_sees_its_environment_and_not_the_callers(environments: Environments) -> None:
     environment = environments.ensure(request())
     base = {
