@@ -14,6 +14,7 @@ from penstock.execution.failpoints import failpoint
 from penstock.execution.launcher import Launcher
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
+from penstock.execution.reuse import reuse_imported
 from penstock.execution.session import Session, open_session, root_values
 from penstock.model import ROOT, ImporterExecutor, Reason, State, TaskKind, TaskRun, Values
 from penstock.planner.following import following, resume
@@ -24,11 +25,12 @@ from penstock.store import AttemptRecord, AttemptState, ExecutionState, Store
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a verb recorded, and what is to be done next. Everything in it is in the store already: a lost Step costs nothing.
+    """What a verb recorded, and what is to be done next. Everything in it is in the store already: a lost
+    Step costs nothing.
 
-    `order` is to be launched (`adopted`: an attempt that was started before). `wait` names upstream tasks that have
-    not ended. `changes` are the records written, `following` the paths worth a verdict now, and `again` those worth
-    one later, with the time (seconds since the epoch).
+    `order` is to be launched (`adopted`: an attempt that was started before). `wait` names upstream tasks
+    that have not ended. `changes` are the records written, `following` the paths worth a verdict now, and
+    `again` those worth one later, with the time (seconds since the epoch).
     """
 
     order: LaunchOrder | None = None
@@ -47,7 +49,9 @@ class Control(Protocol):
         ...
 
     def publish(self, run_id: str, path: str, manifest: OutputManifest) -> Step:
-        """Record how an attempt ended. For an attempt that was published before, or was superseded, it does nothing."""
+        """Record how an attempt ended. For an attempt that was published before, or was superseded, it does
+        nothing.
+        """
         ...
 
 
@@ -58,10 +62,10 @@ class _OvertakenError(PenstockError):
 class LocalControl:
     """Control on the store itself. Any number of them may ask about one run at once.
 
-    `readable` says whether the artifacts of a cache hit can still be read. With `exclusive` the caller promises to be
-    the only one who changes the run (an engine that holds its lease), and the ledger stays in memory between calls.
-    `token`, once an engine has claimed the run, fences every write: after a take-over they raise LeaseError.
-    Not safe for use by several threads at once.
+    `readable` says whether the artifacts of a cache hit can still be read. With `exclusive` the caller
+    promises to be the only one who changes the run (an engine that holds its lease), and the ledger stays in
+    memory between calls. `token`, once an engine has claimed the run, fences every write: after a take-over
+    they raise LeaseError. Not safe for use by several threads at once.
     """
 
     def __init__(
@@ -130,7 +134,9 @@ class LocalControl:
             root = TaskRun(ROOT, TaskKind.ROOT, State.RUNNING, inputs=inputs, started_at=self._clock())
             return self._record(session, root)
         if session.run.state is State.PENDING:
-            self._store.runs.transition(run_id, (State.PENDING,), State.RUNNING, token=self.token)
+            with self._transaction(session):
+                if self._store.runs.get(run_id).state is State.PENDING:
+                    self._store.runs.transition(run_id, (State.PENDING,), State.RUNNING, token=self.token)
         again = tuple(
             (record.path, record.retry_at)
             for record in ledger.records()
@@ -195,7 +201,8 @@ class LocalControl:
         if record.kind in CONTAINERS or record.state.ended:
             return Step(following=tuple(following(session.ledger, record.path)))
         attempts = self._store.attempts.list(session.run.id, record.path)
-        attempt = next((one for one in attempts if one.state is AttemptState.RUNNING), None)
+        live = (one for one in attempts if one.state is AttemptState.RUNNING)
+        attempt = next((one for one in live if one.generation == record.generation), None)
         if attempt is None:
             lost = self._record(session, replace(record, state=State.PENDING, reason=Reason.LOST))
             return replace(lost, following=(*lost.following, record.path))
@@ -255,11 +262,13 @@ class LocalControl:
     def _cached(self, session: Session, new: TaskRun) -> Step | None:
         """The answer of the cache, if it has one.
 
-        Only other runs answer: whether a task of this very run has ended already hangs on the interleaving, and what
-        a task does must not (KFP takes any execution that is complete).
+        Only other runs answer: whether a task of this very run has ended already hangs on the interleaving,
+        and what a task does must not (KFP takes any execution that is complete).
         """
         run = session.run
-        for hit in self._store.cache.find(new.fingerprint, session.cache_scope, run.namespace, besides=run.id):
+        for hit in self._store.cache.find(
+            new.fingerprint, session.cache_scope, run.namespace, besides=run.id
+        ):
             if not self._readable(hit.outputs):
                 continue
             done = replace(
@@ -278,7 +287,8 @@ class LocalControl:
         base = replace(record, reason=manifest.reason, error=manifest.error, ended_at=now, retry_at=None)
         match manifest.outcome:
             case Outcome.SUCCEEDED:
-                outputs = Values(manifest.parameters, manifest.artifacts)
+                artifacts = reuse_imported(self._store, session, record.path, manifest.artifacts)
+                outputs = Values(manifest.parameters, artifacts)
                 return replace(base, state=State.SUCCEEDED, reason=None, outputs=outputs)
             case Outcome.CANCELED if session.ledger.canceled:
                 return replace(base, state=State.CANCELED, reason=Reason.CANCELED)
