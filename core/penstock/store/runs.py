@@ -254,6 +254,14 @@ class Runs:
                 connection.execute(_SET, {"run": run_id, "cancel_requested_at": time.time()})
             return True
 
+    def revision(self, run_id: str) -> int:
+        """Rises with every change of a task of the run.
+
+        Within a transaction nobody else changes the run from then on. Raises NotFoundError.
+        """
+        with self._database.write() as connection:
+            return heads.lock(connection, run_id, None).revision
+
     def cancel_requested(self, run_id: str) -> bool:
         with self._database.read() as connection:
             return connection.execute(_CANCELING, {"run": run_id}).scalar_one_or_none() is not None

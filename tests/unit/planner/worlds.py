@@ -1,4 +1,5 @@
-"""Random pipelines, a world that decides how each attempt ends, and an oracle that runs a pipeline by plain recursion.
+"""Random pipelines, a world that decides how each attempt ends, and an oracle that runs a pipeline by plain
+recursion.
 
 The oracle shares no code with the planner: it is what the planner's answers are judged by.
 """
@@ -55,7 +56,9 @@ def _weight(value: Json) -> int:
 
 @dataclass
 class Builder:
-    """Grows a random pipeline. A leaf reads up to two ints and writes one, `out`; so does a DAG; a loop's `out` is a list."""
+    """Grows a random pipeline. A leaf reads up to two ints and writes one, `out`; so does a DAG; a loop's
+    `out` is a list.
+    """
 
     rng: random.Random
     components: dict[str, Component] = field(default_factory=dict)
@@ -157,6 +160,7 @@ class Builder:
                 loop,
                 retry,
                 Caching(enabled=False),
+                display_name=name,
             ),
             out,
         )
@@ -205,9 +209,9 @@ class Oracle:
     def _task(
         self, path: str, task: Task, scope: dict[str, Json], ends: dict[str, tuple[str, dict[str, Json]]]
     ) -> tuple[str, dict[str, Json]]:
-        if task.trigger.strategy is TriggerStrategy.ALL_UPSTREAM_TASKS_SUCCEEDED:
-            if any(ends[up][0] != "SUCCEEDED" for up in task.upstream):
-                return "SKIPPED", {}
+        wants_success = task.trigger.strategy is TriggerStrategy.ALL_UPSTREAM_TASKS_SUCCEEDED
+        if wants_success and any(ends[up][0] != "SUCCEEDED" for up in task.upstream):
+            return "SKIPPED", {}
         component = self.pipeline.components[task.component]
         inputs: dict[str, Json] = {}
         for slot, source in task.parameters.items():
