@@ -1,0 +1,345 @@
+"""Judges a finished run by what it left: the side-effect file, the database's rows, files and processes.
+
+It shares no code with what it judges: plain sqlite3, plain files, /proc.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
+RUN_MARK = "PENSTOCK_RUN_ID"
+
+Row = sqlite3.Row
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the side-effect file."""
+
+    phase: str
+    path: str
+    attempt: str
+    retry: int
+    code: str
+
+
+def side_effects(side: Path) -> list[Line]:
+    found: list[Line] = []
+    for text in side.read_text().splitlines():
+        phase, path, attempt, retry, code = text.split("\t")
+        found.append(Line(phase, path, attempt, int(retry), code))
+    return found
+
+
+def in_flight(side: Path) -> int:
+    """Attempts that have said they started and not that they finished."""
+    lines = side_effects(side)
+    finished = {line.attempt for line in lines if line.phase == "finish"}
+    return len({line.attempt for line in lines if line.phase == "start"} - finished)
+
+
+@contextmanager
+def database(home: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"{(home / 'penstock.db').as_uri()}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
+
+
+def runs(home: Path, pipeline: str) -> dict[str, str]:
+    """State by run id."""
+    if not (home / "penstock.db").exists():
+        return {}
+    with database(home) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+            return {}
+        rows = connection.execute(
+            "SELECT r.id, r.state FROM runs r JOIN pipeline_versions v ON v.id = r.version_id"
+            " JOIN pipelines p ON p.id = v.pipeline_id WHERE p.name = ?",
+            (pipeline,),
+        )
+        return {row["id"]: row["state"] for row in rows}
+
+
+def processes(run_id: str) -> list[int]:
+    """Live processes that carry the run's mark."""
+    mark = f"{RUN_MARK}={run_id}".encode()
+    found: list[int] = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            environment = Path(f"/proc/{name}/environ").read_bytes()
+        except OSError:
+            continue
+        if mark in environment.split(b"\0"):
+            found.append(int(name))
+    return found
+
+
+def picture(home: Path, run_id: str) -> dict[str, Any]:
+    """What must be the same whether or not the run was disturbed: states, values, artifacts by content."""
+    with database(home) as connection:
+        run = connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+        tasks = connection.execute("SELECT * FROM tasks WHERE run_id = ?", (run_id,)).fetchall()
+        return {
+            "state": run["state"],
+            "error": run["error"],
+            "outputs": _values(run["outputs"]),
+            "tasks": {
+                row["path"]: {
+                    **{
+                        name: row[name]
+                        for name in ("kind", "state", "reason", "error", "cached", "iterations", "retries")
+                    },
+                    "outputs": _values(row["outputs"]),
+                }
+                for row in tasks
+            },
+        }
+
+
+def count_attempts(home: Path, run_id: str) -> tuple[int, int]:
+    """(all, those that are LOST)."""
+    with database(home) as connection:
+        rows = connection.execute("SELECT state FROM attempts WHERE run_id = ?", (run_id,)).fetchall()
+        return len(rows), sum(1 for row in rows if row["state"] == "LOST")
+
+
+def _values(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    return {
+        "parameters": found.get("parameters", {}),
+        "artifacts": {
+            name: [(one["name"], one["schema_title"], one.get("size"), one.get("sha256")) for one in many]
+            for name, many in found.get("artifacts", {}).items()
+        },
+    }
+
+
+def judge(home: Path, side: Path, run_id: str, *, lost_allowed: bool) -> list[str]:
+    """What is wrong, one sentence each. `lost_allowed`: tasks were killed too, so attempts may be LOST."""
+    with database(home) as connection:
+        judgement = _Judgement(home, side, run_id, connection, lost_allowed)
+        return [
+            *judgement.database(),
+            *judgement.states(),
+            *judgement.history(),
+            *judgement.attempts(),
+            *judgement.effects(),
+            *judgement.repetitions(),
+            *judgement.lineage(),
+            *judgement.artifacts(),
+            *judgement.files(),
+            *(f"process {pid} of the run is left" for pid in processes(run_id)),
+        ]
+
+
+class _Judgement:
+    def __init__(
+        self, home: Path, side: Path, run_id: str, connection: sqlite3.Connection, lost_allowed: bool
+    ) -> None:
+        self._home = home
+        self._connection = connection
+        self._lost_allowed = lost_allowed
+        self._run = self._rows("SELECT * FROM runs WHERE id = ?", run_id)[0]
+        self._head = self._rows("SELECT * FROM run_heads WHERE run_id = ?", run_id)[0]
+        self._tasks = self._rows("SELECT * FROM tasks WHERE run_id = ?", run_id)
+        self._attempts = self._rows("SELECT * FROM attempts WHERE run_id = ? ORDER BY number", run_id)
+        self._history = self._rows("SELECT * FROM task_history WHERE run_id = ? ORDER BY revision", run_id)
+        self._executions = self._rows("SELECT * FROM executions WHERE run_id = ?", run_id)
+        self._made = self._rows(
+            "SELECT a.*, x.path AS path, x.attempt_id AS attempt_id FROM executions x"
+            " JOIN lineage_edges e ON e.execution_id = x.id JOIN artifacts a ON a.id = e.artifact_id"
+            " WHERE x.run_id = ? AND e.direction = 'OUTPUT' AND x.state <> 'CACHED'",
+            run_id,
+        )
+        self._lines = side_effects(side)
+
+    def _rows(self, query: str, *values: str) -> list[Row]:
+        return self._connection.execute(query, values).fetchall()
+
+    def database(self) -> Iterator[str]:
+        for (text,) in self._rows("PRAGMA integrity_check"):
+            if text != "ok":
+                yield f"the database is damaged: {text}"
+        for row in self._rows("PRAGMA foreign_key_check"):
+            yield f"a row of {row[0]} refers to nothing in {row[2]}"
+
+    def states(self) -> Iterator[str]:
+        run = self._run
+        if run["state"] not in ENDED or run["ended_at"] is None:
+            yield f"the run is {run['state']}, ended at {run['ended_at']}"
+        roots = [task for task in self._tasks if task["path"] == ""]
+        if len(roots) != 1 or roots[0]["state"] != run["state"] or roots[0]["outputs"] != run["outputs"]:
+            yield "the run and its own DAG differ"
+        for task in self._tasks:
+            if task["state"] not in ENDED or task["ended_at"] is None:
+                yield f"task '{task['path']}' is {task['state']}, ended at {task['ended_at']}"
+            elif task["started_at"] is not None and task["ended_at"] < task["started_at"] - 0.001:
+                yield f"task '{task['path']}' ended before it started"
+
+    def history(self) -> Iterator[str]:
+        revisions = [row["revision"] for row in self._history]
+        if revisions != list(range(1, len(revisions) + 1)) or self._head["revision"] != len(revisions):
+            yield f"the history has gaps: {len(revisions)} entries, the head says {self._head['revision']}"
+        last: dict[str, Row] = {}
+        for row in self._history:
+            former = last.get(row["path"])
+            again = former is not None and former["state"] in ENDED and row["state"] is not None
+            if again and row["generation"] <= former["generation"]:
+                yield f"task '{row['path']}' became {row['state']} after it had ended {former['state']}"
+            last[row["path"]] = row
+        recorded = {task["path"]: task["state"] for task in self._tasks}
+        told = {path: row["state"] for path, row in last.items() if row["state"] is not None}
+        for path in recorded.keys() | told.keys():
+            if recorded.get(path) != told.get(path):
+                yield f"task '{path}' is {recorded.get(path)}, its history says {told.get(path)}"
+
+    def attempts(self) -> Iterator[str]:
+        by_launch: dict[tuple[str, int], list[Row]] = {}
+        for attempt in self._attempts:
+            by_launch.setdefault((attempt["path"], attempt["generation"]), []).append(attempt)
+            if attempt["state"] == "RUNNING" or attempt["ended_at"] is None:
+                yield f"attempt {attempt['id']} of '{attempt['path']}' is left {attempt['state']}"
+            if attempt["state"] == "LOST" and not self._lost_allowed:
+                yield f"attempt {attempt['id']} of '{attempt['path']}' is LOST, and nobody killed it"
+            if attempt["state"] == "LOST" and self._exit_file(attempt["id"]):
+                yield f"attempt {attempt['id']} of '{attempt['path']}' is LOST, and it had left its exit code"
+        for (path, generation), many in by_launch.items():
+            if [one["number"] for one in many] != list(range(1, len(many) + 1)):
+                yield f"the attempts of '{path}' are numbered {[one['number'] for one in many]}"
+            good = [one for one in many if one["state"] == "SUCCEEDED"]
+            if len(good) > 1 or (good and good[0] is not many[-1]):
+                yield f"'{path}' was attempted again after it had succeeded (generation {generation})"
+        for task in self._tasks:
+            if task["kind"] != "CONTAINER":
+                continue
+            many = by_launch.get((task["path"], task["generation"]), [])
+            if task["attempts"] != len(many):
+                yield f"task '{task['path']}' counts {task['attempts']} attempts, there are {len(many)}"
+            if task["cached"] and many:
+                yield f"task '{task['path']}' is cached, and was attempted"
+            ran = task["state"] == "SUCCEEDED" and not task["cached"]
+            if ran and not (many and many[-1]["state"] == "SUCCEEDED"):
+                yield f"task '{task['path']}' SUCCEEDED without an attempt that did"
+
+    def _exit_file(self, attempt: str) -> bool:
+        return (self._home / "attempts" / self._run["id"] / attempt / "exit").exists()
+
+    def effects(self) -> Iterator[str]:
+        """What the user's components saw of it, by attempt."""
+        known = {attempt["id"]: attempt for attempt in self._attempts}
+        starts = Counter(line.attempt for line in self._lines if line.phase == "start")
+        finishes = Counter(line.attempt for line in self._lines if line.phase == "finish")
+        for attempt in starts | finishes:
+            if attempt not in known:
+                yield f"an attempt {attempt} ran that is recorded nowhere"
+            if starts[attempt] != 1 or finishes[attempt] > 1:
+                yield f"attempt {attempt} started {starts[attempt]} and finished {finishes[attempt]} times"
+        loud = {line.path for line in self._lines}
+        for attempt in self._attempts:
+            if attempt["state"] == "SUCCEEDED" and attempt["path"] in loud and finishes[attempt["id"]] != 1:
+                yield f"attempt {attempt['id']} of '{attempt['path']}' SUCCEEDED and never finished"
+
+    def repetitions(self) -> Iterator[str]:
+        """What the user's components saw of it, by task, generation and retry."""
+        known = {attempt["id"]: attempt for attempt in self._attempts}
+        done: Counter[tuple[str, int, int]] = Counter()
+        begun: Counter[tuple[str, int, int]] = Counter()
+        for line in self._lines:
+            attempt = known.get(line.attempt)
+            if attempt is None:
+                continue
+            if attempt["path"] != line.path:
+                yield f"attempt {line.attempt} is recorded for '{attempt['path']}' and ran '{line.path}'"
+            key = (line.path, attempt["generation"], line.retry)
+            if line.phase == "start":
+                begun[key] += 1
+            elif line.phase == "finish":
+                if attempt["state"] != "LOST":
+                    done[key] += 1
+                expected = {"0": "SUCCEEDED"}.get(line.code, "FAILED")
+                if attempt["state"] not in (expected, "LOST"):
+                    yield f"attempt {line.attempt} finished with {line.code} and is {attempt['state']}"
+        for key, count in done.items():
+            if count != 1:
+                yield f"'{key[0]}' (generation {key[1]}, retry {key[2]}) finished {count} times"
+        for key, count in begun.items():
+            if count != 1 and not self._lost_allowed:
+                yield f"'{key[0]}' (generation {key[1]}, retry {key[2]}) started {count} times"
+
+    def lineage(self) -> Iterator[str]:
+        counts = Counter(row["attempt_id"] for row in self._executions if row["attempt_id"] is not None)
+        for attempt, count in counts.items():
+            if count != 1:
+                yield f"attempt {attempt} has {count} executions"
+        for attempt in self._attempts:
+            if attempt["state"] == "SUCCEEDED" and counts[attempt["id"]] != 1:
+                yield f"attempt {attempt['id']} of '{attempt['path']}' SUCCEEDED without an execution"
+        good = [row for row in self._executions if row["state"] in ("COMPLETE", "CACHED")]
+        complete = Counter((row["path"], row["generation"]) for row in good)
+        for (path, generation), count in complete.items():
+            if count != 1:
+                yield f"'{path}' (generation {generation}) has {count} good executions"
+
+    def artifacts(self) -> Iterator[str]:
+        for what in ("id", "uri"):
+            for value, count in Counter(row[what] for row in self._made).items():
+                if count != 1:
+                    yield f"the artifact with {what} {value} is recorded {count} times"
+        for row in self._made:
+            if row["sha256"] is None:
+                yield f"artifact '{row['name']}' of '{row['path']}' is recorded without content"
+                continue
+            found = describe(local_path(row["uri"]))
+            if found != (row["size"], row["sha256"]):
+                recorded = (row["size"], row["sha256"])
+                yield f"artifact '{row['name']}' of '{row['path']}' is {found}, recorded as {recorded}"
+        known = {row[0] for row in self._rows("SELECT id FROM artifacts")}
+        for task in self._tasks:
+            for many in json.loads(task["outputs"]).get("artifacts", {}).values():
+                for one in many:
+                    if one["id"] not in known:
+                        yield f"'{task['path']}' puts out an artifact {one['id']} that is not recorded"
+
+    def files(self) -> Iterator[str]:
+        """In the run's own folder of the artifact store there is nothing but what is recorded."""
+        root = local_path(self._run["pipeline_root"])
+        recorded = [local_path(row["uri"]) for row in self._made]
+        for folder, _, names in os.walk(root):
+            for name in names:
+                path = Path(folder, name)
+                if name.startswith(".penstock") or name.endswith(".part"):
+                    yield f"an unfinished {path} is left among the artifacts"
+                elif self._run["id"] in path.parts and not any(path.is_relative_to(one) for one in recorded):
+                    yield f"{path} lies among the artifacts and is recorded nowhere"
+
+
+def local_path(uri: str) -> Path:
+    return Path(unquote(uri.removeprefix("file://")))
+
+
+def describe(path: Path) -> tuple[int, str] | None:
+    """(size, sha256); of a directory the digest of `<sha256>  <name>`, each ended by NUL, by name."""
+    if path.is_file():
+        return path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+    if not path.is_dir():
+        return None
+    names = sorted(os.fsencode(one.relative_to(path)) for one in path.rglob("*") if one.is_file())
+    whole, size = hashlib.sha256(), 0
+    for name in names:
+        content = Path(os.fsdecode(os.path.join(os.fsencode(path), name))).read_bytes()
+        size += len(content)
+        whole.update(hashlib.sha256(content).hexdigest().encode() + b"  " + name + b"\0")
+    return size, whole.hexdigest()

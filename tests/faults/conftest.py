@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from penstock.model import JsonObject
+from tests.faults import workload
+from tests.faults.machine import Machine
+from tests.faults.page import PLACE, PROPERTY, Note, page
+from tests.faults.scenarios import Scenarios
+
+Bare: TypeAlias = Callable[[JsonObject], Machine]
+Record: TypeAlias = Callable[[Note], None]
+
+FULL = os.environ.get("PENSTOCK_FULL") == "1"
+
+_reports: list[pytest.TestReport] = []
+
+
+@pytest.fixture(scope="session")
+def scenarios(tmp_path_factory: pytest.TempPathFactory) -> Scenarios:
+    return Scenarios(tmp_path_factory.mktemp("scenarios"))
+
+
+@pytest.fixture
+def record(record_property: Callable[[str, object], None]) -> Record:
+    """Keeps what a test killed for the page."""
+
+    def keep(note: Note) -> None:
+        record_property(PROPERTY, note.to_json())
+
+    return keep
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Bare]:
+    """A machine on which nothing ran before, for a pipeline, which is written to `pipeline.yaml`."""
+    opened: list[Machine] = []
+
+    def make(document: JsonObject) -> Machine:
+        workload.write(document, tmp_path / "pipeline.yaml")
+        info = document["pipelineInfo"]
+        assert isinstance(info, dict)
+        opened.append(Machine(tmp_path, str(info["name"])).__enter__())
+        return opened[-1]
+
+    yield make
+    for machine in opened:
+        machine.__exit__()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if FULL and "tests/faults/" in report.nodeid and (report.when == "call" or report.outcome != "passed"):
+        _reports.append(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The page is written by the one process that hears of every test, when all of them were asked for."""
+    notes: list[Note] = []
+    others: list[tuple[str, str]] = []
+    for report in _reports:
+        found = [Note(**value) for name, value in report.user_properties if name == PROPERTY]
+        notes += found
+        if not found:
+            _, _, name = report.nodeid.rpartition("::test_")
+            others.append((name.replace("_", " "), report.outcome))
+    whole = not session.config.option.keyword and sum(1 for note in notes if note.group == "random") >= 20
+    if whole and not hasattr(session.config, "workerinput"):
+        PLACE.write_text(page(notes, others), encoding="utf-8")

@@ -1,0 +1,106 @@
+"""docs/faults.md: what a full run killed, and what became of it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PLACE = ROOT / "docs" / "faults.md"
+PROPERTY = "kill"
+
+_HEAD = """\
+# Faults
+
+Written by `make faults` (commit {commit}). A pipeline with fans, loops, nested pipelines, conditions, retries,
+cached tasks and artifacts is killed with SIGKILL and resumed, several times over. Each of its components appends
+a line to a file when it starts and when it finishes. A checker that shares no code with penstock compares with
+an undisturbed run: states, outputs, and artifacts by their sha256. Each attempt that finished did so once and
+was not launched again; every recorded artifact is there, whole, and nothing else lies beside it; no process of
+the run is left; the history leads to the final states.
+
+*engine*: only the engine is killed, and its tasks go on. *frozen*: they are held up until the next engine has
+come, so that it finds them alive. *machine*: everything is killed; attempts whose end nobody saw are LOST and
+run again.
+
+{kills} kills, {flying} attempts in flight at them; {lost} attempts lost, all of them with their machine;
+{wrong} runs judged wrong.
+"""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One test: what was killed when, attempts in flight at each kill, and what was wrong in the end."""
+
+    group: str
+    name: str
+    whom: str
+    moments: list[str]
+    flying: list[int]
+    lost: int
+    problems: list[str]
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def page(notes: Sequence[Note], others: Sequence[tuple[str, str]]) -> str:
+    """`others` are further tests: what they say, and how they ended."""
+    head = _HEAD.format(
+        commit=_commit(),
+        kills=sum(len(note.flying) for note in notes),
+        flying=sum(sum(note.flying) for note in notes),
+        lost=sum(note.lost for note in notes),
+        wrong=sum(1 for note in notes if note.problems),
+    )
+    lines = [
+        head,
+        *_failpoints(notes),
+        "",
+        *_random(notes),
+        "",
+        "## Also",
+        "",
+        "| what | outcome |",
+        "|---|---|",
+    ]
+    lines += [f"| {what} | {outcome} |" for what, outcome in sorted(others)]
+    return "\n".join(lines) + "\n"
+
+
+def _failpoints(notes: Sequence[Note]) -> Iterator[str]:
+    yield "## At every failpoint"
+    yield ""
+    yield "The number says at which arrival."
+    yield ""
+    yield "| failpoint | killed | in flight | lost | verdict |"
+    yield "|---|---|---|---|---|"
+    for note in notes:
+        if note.group == "failpoint":
+            yield f"| `{note.name}` | {note.whom} | {sum(note.flying)} | {note.lost} | {_verdict(note)} |"
+
+
+def _random(notes: Sequence[Note]) -> Iterator[str]:
+    yield "## At random moments"
+    yield ""
+    yield "After so many side effects of the components, or writes to the database."
+    yield ""
+    yield "| seed | killed | after | in flight | lost | verdict |"
+    yield "|---|---|---|---|---|---|"
+    for note in sorted((note for note in notes if note.group == "random"), key=lambda one: int(one.name)):
+        moments, flying = "; ".join(note.moments), ", ".join(map(str, note.flying))
+        yield f"| {note.name} | {note.whom} | {moments} | {flying} | {note.lost} | {_verdict(note)} |"
+
+
+def _verdict(note: Note) -> str:
+    return "; ".join(note.problems) or "as undisturbed"
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    changed = " and changes to it" if git("status", "--porcelain", "--", "core") else ""
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + changed

@@ -1,0 +1,123 @@
+"""No space left: one clear sentence, and the run goes on once there is some again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.faults import checker, pipelines
+from tests.faults.conftest import Bare
+from tests.faults.machine import Machine
+
+Disk: TypeAlias = Callable[[Path, int], None]
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    """Puts a disk of so many bytes at a place; calling it again there changes its size."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk to fill")
+    mounted: list[Path] = []
+
+    def mount(place: Path, size: int) -> None:
+        options = ["-o", f"size={size}"] if place not in mounted else ["-o", f"remount,size={size}"]
+        place.mkdir(exist_ok=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", *options, "tmpfs", str(place)], capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+        if place not in mounted:
+            mounted.append(place)
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def _fill(disk: Path) -> Path:
+    filler = disk / "filler"
+    for size in (1 << 16, 1 << 12, 1):
+        with filler.open("ab", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(b"\0" * size)
+    return filler
+
+
+def _ended_well(machine: Machine, *, lost_allowed: bool = False) -> None:
+    run_id = machine.run_id()
+    found = checker.picture(machine.home, run_id)
+    assert found["state"] == "SUCCEEDED"
+    assert found["outputs"]["parameters"] == {"total": 5}
+    assert machine.tasks() == []
+    assert checker.judge(machine.home, machine.side, run_id, lost_allowed=lost_allowed) == []
+
+
+def test_a_run_goes_on_when_its_database_has_room_again(bare: Bare, disk: Disk) -> None:
+    machine = bare(pipelines.filling(4))
+    small = machine.folder / "disk"
+    disk(small, 3 << 20)
+    (machine.home / "penstock.db").symlink_to(small / "penstock.db")
+    with machine.watch() as watch:
+        engine = machine.run(machine.folder / "pipeline.yaml")
+        assert machine.until(lambda: machine.lines("start") == 2, engine, watch)
+        filler = _fill(small)
+
+        assert engine.wait() == 1
+    assert len(engine.said) == 1
+    assert "the disk of the database" in engine.said[0]
+    assert "is full; make room and resume the run" in engine.said[0]
+    filler.unlink()
+    again = machine.resume(machine.run_id())
+    assert again.wait() == 0, again.said
+    _ended_well(machine)
+
+
+def test_a_run_is_retried_when_its_artifacts_have_room_again(bare: Bare, disk: Disk) -> None:
+    machine = bare(pipelines.filling(4))
+    small = machine.folder / "disk"
+    disk(small, 7 << 18)
+    machine.environment["PENSTOCK_PIPELINE_ROOT"] = str(small)
+    engine = machine.run(machine.folder / "pipeline.yaml")
+    assert engine.wait() == 1
+    assert engine.said == []
+    failed = {
+        path: task["error"]
+        for path, task in checker.picture(machine.home, machine.run_id())["tasks"].items()
+        if task["state"] == "FAILED"
+    }
+    assert list(failed) == ["", "fan-3"]
+    assert "No space left on device" in failed["fan-3"]
+    assert "\n" not in failed["fan-3"]
+
+    disk(small, 50 << 20)
+    again = machine.start("runs", "retry", machine.run_id(), "--json")
+    assert again.wait() == 0, again.said
+    _ended_well(machine)
+    assert machine.lines("start") == 4 + 1 + 1, "what had succeeded ran again"
+
+
+def test_a_run_goes_on_when_its_home_has_room_again(bare: Bare, disk: Disk, tmp_path: Path) -> None:
+    disk(tmp_path / "home", 3 << 20)
+    machine = bare(pipelines.filling(5))
+    engine = machine.run(machine.folder / "pipeline.yaml")
+
+    assert engine.wait() == 1
+    assert len(engine.said) <= 1
+    assert "Traceback" not in "".join(engine.said + engine.printed)
+    disk(machine.home, 100 << 20)
+    if machine.state(machine.run_id()) == "FAILED":
+        again = machine.start("runs", "retry", machine.run_id(), "--json")
+    else:
+        again = machine.resume(machine.run_id())
+    assert again.wait() in (0, 1), again.said
+    if machine.state(machine.run_id()) == "FAILED":
+        # What the tasks wrote while there was no room.
+        again = machine.start("runs", "retry", machine.run_id(), "--json")
+        assert again.wait() == 0, again.said
+    _ended_well(machine, lost_allowed=True)
