@@ -14,12 +14,12 @@ PROPERTY = "kill"
 _HEAD = """\
 # Faults
 
-Written by `make faults` (commit {commit}). A pipeline with fans, loops, nested pipelines, conditions, retries,
-cached tasks and artifacts is killed with SIGKILL and resumed, several times over. Each of its components appends
-a line to a file when it starts and when it finishes. A checker that shares no code with penstock compares with
-an undisturbed run: states, outputs, and artifacts by their sha256. Each attempt that finished did so once and
-was not launched again; every recorded artifact is there, whole, and nothing else lies beside it; no process of
-the run is left; the history leads to the final states.
+Written by `make faults` (commit {commit}). A pipeline with fans, loops, nested pipelines, conditions,
+retries, cached tasks and artifacts is killed with SIGKILL and resumed, several times over. Each of its
+components appends a line to a file when it starts and when it finishes. A checker that shares no code with
+penstock compares with an undisturbed run: states, outputs, and artifacts by their sha256. Each attempt that
+finished did so once and was not launched again; every recorded artifact is there, whole, and nothing else
+lies beside it; no process of the run is left; the history leads to the final states.
 
 *engine*: only the engine is killed, and its tasks go on. *frozen*: they are held up until the next engine has
 come, so that it finds them alive. *machine*: everything is killed; attempts whose end nobody saw are LOST and
