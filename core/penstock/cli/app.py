@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -51,6 +52,9 @@ arguments.
 
 
 def execute(arguments: Sequence[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, interrupt)
     command = typer.main.get_command(app)
     try:
@@ -65,8 +69,22 @@ def execute(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except PenstockError as error:
-        print(f"error: {mask_url(str(error))}", file=sys.stderr)
+        _complain(str(error))
         return EXIT_BAD_INPUT if isinstance(error, InvalidInputError | NotFoundError) else EXIT_FAILED
     except _UsageError as error:
-        error.show()
+        text = error.format_message()
+        if "\n" in text:  # the help, where a command was given nothing at all
+            typer.echo(text, err=True)
+        else:
+            path = error.ctx.command_path if error.ctx is not None else "penstock"
+            _complain(f"{text.rstrip('.')}; see `{path} --help`")
         return EXIT_BAD_INPUT
+    except OSError as error:
+        place = f"'{error.filename}': " if error.filename is not None else ""
+        _complain(f"{place}{error.strerror or error}")
+        return EXIT_FAILED
+
+
+def _complain(text: str) -> None:
+    """One line, whatever the text quotes, and no password in it."""
+    print(f"error: {' '.join(mask_url(text).split())}", file=sys.stderr)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
-import yaml
 
 from penstock.cli.progress import Progress, choose
 from penstock.cli.report import print_report
-from penstock.errors import InvalidArgumentError, InvalidInputError
+from penstock.errors import InvalidArgumentError
 from penstock.execution.options import RunOptions
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
-from penstock.ir import load, parse_argument
+from penstock.ir import load, parse_argument, read_mapping
 from penstock.model import Json, Pipeline, State
 
 Parameters = Annotated[
@@ -85,11 +84,12 @@ def drive(
 
 def read_pipeline(workspace: Workspace, file: str) -> Pipeline:
     """Load a compiled pipeline, or compile a Python file first."""
-    from penstock.execution.compiler import compile_pipeline, split_function
+    from penstock.execution.compiler import check_source, compile_pipeline, split_function
 
     source, function = split_function(file)
     if not source.endswith(".py"):
         return load(Path(file))
+    check_source(Path(source))
     workspace.make_home()
     with tempfile.TemporaryDirectory(prefix="penstock-") as folder:
         target = Path(folder) / "pipeline.yaml"
@@ -101,7 +101,7 @@ def read_pipeline(workspace: Workspace, file: str) -> Pipeline:
 
 def read_arguments(pipeline: Pipeline, given: list[str], file: Path | None) -> dict[str, Json]:
     """Arguments of a file, overridden by `-p`. Raises InvalidArgumentError."""
-    found: dict[str, Json] = _read_file(file) if file is not None else {}
+    found = read_mapping(file) if file is not None else {}
     declared = pipeline.root.interface.input_parameters
     for text in given:
         key, equals, value = text.partition("=")
@@ -109,17 +109,3 @@ def read_arguments(pipeline: Pipeline, given: list[str], file: Path | None) -> d
             raise InvalidArgumentError(f"-p takes KEY=VALUE, not '{text}'")
         found[key] = parse_argument(value, declared[key].type, key) if key in declared else value
     return found
-
-
-def _read_file(file: Path) -> dict[str, Json]:
-    try:
-        found = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)
-    except OSError as error:
-        raise InvalidInputError(f"{file} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InvalidInputError(f"{file} is not YAML or JSON: {str(error).splitlines()[0]}") from error
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise InvalidInputError(f"{file} must hold a mapping of argument names to values")
-    return cast("dict[str, Json]", found)

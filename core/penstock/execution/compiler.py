@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -47,13 +48,26 @@ def split_function(text: str) -> tuple[str, str]:
     return text, ""
 
 
+def check_source(source: Path) -> None:
+    """Raises InvalidInputError for what is no Python file; cheap, and before anything is built for it."""
+    try:
+        ast.parse(source.read_bytes(), str(source))
+    except FileNotFoundError:
+        raise InvalidInputError(f"{source} does not exist") from None
+    except OSError as error:
+        raise InvalidInputError(f"{source} cannot be read: {error.strerror}") from error
+    except SyntaxError as error:
+        where = f", line {error.lineno}" if error.lineno is not None else ""
+        raise InvalidInputError(f"{source}{where} is not Python: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise InvalidInputError(f"{source} is not Python: {error}") from error
+
+
 def compile_pipeline(source: Path, function: str, kfp: str, environments: Environments, target: Path) -> None:
     """Write the IR of a pipeline function to `target`. The user's own environment is not touched.
 
     Raises InvalidInputError with the compiler's last line when the file cannot be compiled.
     """
-    if not source.is_file():
-        raise InvalidInputError(f"{source} does not exist or is not a file")
     environment = environments.ensure(compile_request(kfp, environments))
     done = subprocess.run(
         [str(environment.python), "-c", _SCRIPT, str(source.absolute()), function, str(target)],

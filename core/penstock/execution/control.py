@@ -120,7 +120,7 @@ class LocalControl:
         self._sessions.pop(run_id, None)
 
     def _ask(self, run_id: str, question: Callable[[Session], Step]) -> Step:
-        """The answer from what is recorded, asked again as often as the record changed while it was sought."""
+        """The answer from what is recorded; asked again when the record changed while it was sought."""
         while True:
             try:
                 return question(self.session(run_id))
@@ -242,7 +242,7 @@ class LocalControl:
         return replace(step, order=session.order(new, attempt.id, attempt.number), adopted=attempt.adopted)
 
     def _claim(self, session: Session, new: TaskRun, isolation: str) -> AttemptRecord:
-        """A live attempt is adopted, but not one of an earlier generation: that has nothing to say any more."""
+        """A live attempt is adopted, but not one of an earlier generation: that has nothing more to say."""
         while True:
             attempt = self._store.attempts.claim(
                 session.run.id,
@@ -282,7 +282,7 @@ class LocalControl:
         return None
 
     def _ended(self, session: Session, record: TaskRun, manifest: OutputManifest) -> TaskRun:
-        """The record after an attempt: ended, or PENDING again for a retry or because the attempt was lost."""
+        """The record after an attempt: ended, or PENDING again (for a retry, or the attempt was lost)."""
         now = manifest.ended_at or self._clock()
         base = replace(record, reason=manifest.reason, error=manifest.error, ended_at=now, retry_at=None)
         match manifest.outcome:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from typing import cast
 
 from penstock.errors import InvalidInputError
 
@@ -31,7 +32,9 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("home", "where runs, logs, environments and, unless told otherwise, artifacts are kept", "~/.penstock"),
+    Setting(
+        "home", "where runs, logs, environments and, unless told otherwise, artifacts are kept", "~/.penstock"
+    ),
     Setting("database_url", "the record of everything; SQLite in the home by default"),
     Setting("pipeline_root", "where artifacts go: a folder or a URI; `artifacts` in the home by default"),
     Setting("engine", "what runs a pipeline", "embedded"),
@@ -80,7 +83,7 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Settings:
-    """The effective settings. `overrides` (command-line options) win; `folder` is where penstock.toml is looked for.
+    """The effective settings. `overrides` (command-line options) win; `folder` is where penstock.toml may be.
 
     Raises InvalidInputError, naming the setting and its origin, for a value that cannot be used.
     """
@@ -92,7 +95,10 @@ def load_settings(
         if overrides and setting.name in overrides:
             values[setting.name], origins[setting.name] = overrides[setting.name], "command line"
         elif environ.get(setting.variable):
-            values[setting.name], origins[setting.name] = environ[setting.variable], f"environment {setting.variable}"
+            values[setting.name], origins[setting.name] = (
+                environ[setting.variable],
+                f"environment {setting.variable}",
+            )
         elif setting.name in from_file:
             values[setting.name], origins[setting.name] = from_file[setting.name], file_name
         else:
@@ -114,13 +120,12 @@ def load_settings(
     )
 
 
+_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
+
+
 def mask_url(text: str) -> str:
-    """The text with the password of a URL in it replaced by ***."""
-    parts = urlsplit(text)
-    if not parts.scheme or parts.password is None:
-        return text
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    """The text with the password of every URL in it replaced by ***."""
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def _read_file(folder: Path) -> tuple[dict[str, str], str]:
@@ -133,14 +138,13 @@ def _read_file(folder: Path) -> tuple[dict[str, str], str]:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
     values: dict[str, str] = {}
-    for key, value in found.items():
+    for key, given in found.items():
         if key not in _BY_NAME:
             close = difflib.get_close_matches(key, _BY_NAME, 1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; it knows {', '.join(_BY_NAME)}"
             raise InvalidInputError(f"{path} sets '{key}', which is no setting{hint}")
-        if isinstance(value, list):
-            value = ",".join(str(one) for one in value)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
-        values[key] = str(value).lower() if isinstance(value, bool) else str(value)
+        many = cast("list[object]", given if isinstance(given, list) else [given])
+        values[key] = ",".join(str(one).lower() if isinstance(one, bool) else str(one) for one in many)
     return values, str(path)
 
 
@@ -182,7 +186,9 @@ def _number(values: Mapping[str, str], origins: Mapping[str, str], name: str) ->
     except ValueError:
         number = -1
     if number < 0:
-        raise InvalidInputError(f"{name} ({origins[name]}) must be a whole number from 0, not '{values[name]}'")
+        raise InvalidInputError(
+            f"{name} ({origins[name]}) must be a whole number from 0, not '{values[name]}'"
+        )
     return number
 
 

@@ -2,7 +2,17 @@
 
 from penstock.ir.arguments import parse_argument, resolve_arguments
 from penstock.ir.canonical import dump
+from penstock.ir.documents import read_mapping
 from penstock.ir.features import Feature, FeatureName, features
 from penstock.ir.loader import load
 
-__all__ = ["Feature", "FeatureName", "dump", "features", "load", "parse_argument", "resolve_arguments"]
+__all__ = [
+    "Feature",
+    "FeatureName",
+    "dump",
+    "features",
+    "load",
+    "parse_argument",
+    "read_mapping",
+    "resolve_arguments",
+]

@@ -44,6 +44,8 @@ def resolve_arguments(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str
     unknown, mistyped, or not among the literals.
     """
     declared = pipeline.root.interface.input_parameters
+    if odd := [name for name in cast("Mapping[object, Json]", given) if not isinstance(name, str)]:
+        raise InvalidArgumentError(f"the name of an argument must be a text, not {excerpt(odd[0])}")
     if unknown := [name for name in given if name not in declared]:
         raise InvalidArgumentError(_unknown(pipeline, unknown))
     found: dict[str, Json] = {}

@@ -6,13 +6,14 @@ import os
 import re
 from typing import Final
 
+from penstock.errors import InvalidInputError
 from penstock.ir.envelope import Documents, unwrap
-from penstock.ir.fault import FaultError, excerpt
+from penstock.ir.fault import FaultError, excerpt, kind
 from penstock.ir.json_text import read_json
 from penstock.ir.yaml_stream import read_yaml
-from penstock.model import Json
+from penstock.model import Json, JsonObject
 
-__all__ = ["MAX_BYTES", "Documents", "read_documents"]
+__all__ = ["MAX_BYTES", "Documents", "read_documents", "read_mapping"]
 
 MAX_BYTES: Final = 64 * 2**20
 """The largest document, and the largest size that YAML aliases may expand one to."""
@@ -39,6 +40,24 @@ def read_documents(document: os.PathLike[str] | str | bytes, limit: int = MAX_BY
         if len(found) > _MAX_DOCUMENTS:
             break
     return unwrap(found)
+
+
+def read_mapping(path: os.PathLike[str], limit: int = MAX_BYTES) -> JsonObject:
+    """One mapping from a YAML or JSON file, read as strictly as a pipeline; an empty file is an empty one.
+
+    Raises InvalidInputError.
+    """
+    try:
+        text = _decode(_read(path, limit), limit)
+        found = [one for one in read_yaml(text, limit) if one is not None]
+    except FaultError as fault:
+        raise InvalidInputError(f"{os.fspath(path)}: {fault.problem}") from None
+    if not found:
+        return {}
+    if len(found) > 1 or not isinstance(found[0], dict):
+        what = f"{len(found)} documents" if len(found) > 1 else kind(found[0])
+        raise InvalidInputError(f"{os.fspath(path)} must hold one mapping of names to values, not {what}")
+    return found[0]
 
 
 def _read(path: os.PathLike[str], limit: int) -> bytes:
