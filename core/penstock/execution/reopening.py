@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from penstock.errors import InvalidInputError, NotFoundError
 from penstock.execution.session import open_session
 from penstock.ir import resolve_arguments
-from penstock.model import ROOT, Json, Values
+from penstock.model import ROOT, Json
 from penstock.planner.reopening import reopen
 from penstock.store import Store
 
@@ -16,8 +15,8 @@ from penstock.store import Store
 def reopen_run(store: Store, run_id: str, path: str, arguments: Mapping[str, Json]) -> None:
     """Make an ended run PENDING again: what failed, and with `path` that task and all that follows from it.
 
-    `arguments` replace those of the run, for the tasks that run again. Raises InvalidInputError for a run that has
-    not ended or has nothing to run again, NotFoundError for a path without a record.
+    `arguments` replace those of the run, for the tasks that run again. Raises InvalidInputError for a run
+    that has not ended or has nothing to run again, NotFoundError for a path without a record.
     """
     session = open_session(store, run_id)
     if not session.run.state.ended:
@@ -25,16 +24,15 @@ def reopen_run(store: Store, run_id: str, path: str, arguments: Mapping[str, Jso
             f"run {run_id} is {session.run.state.value}, only an ended run can be retried; "
             "`penstock runs resume` goes on with one whose engine died"
         )
+    merged = None
+    if arguments:
+        merged = resolve_arguments(session.pipeline, {**session.ledger.arguments, **arguments})
     with store.transaction():
         generation = max(store.runs.reopen(run_id), session.ledger.next_generation())
         try:
-            found = reopen(session.ledger, generation, path)
+            found = reopen(session.ledger, generation, path, merged)
         except KeyError:
             raise NotFoundError(f"run {run_id} has no record of a task '{path}'") from None
-        root = found.changes.get(ROOT)
-        if root is None:
+        if ROOT not in found.changes:
             raise InvalidInputError(f"run {run_id} succeeded; name the task to run again with --from TASK")
-        if arguments:
-            merged = resolve_arguments(session.pipeline, {**session.ledger.arguments, **arguments})
-            found.changes[ROOT] = replace(root, inputs=Values(merged))
         store.tasks.reopen(run_id, list(found.changes.values()), removed=list(found.removed))

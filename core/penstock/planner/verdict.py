@@ -60,7 +60,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not yet: these upstream tasks (paths) have not ended, or this loop has as many open iterations as it may."""
+    """Not yet: these upstream tasks (paths) have not ended, or this loop may open no more iterations."""
 
     on: tuple[str, ...]
 
@@ -97,7 +97,7 @@ def _beyond(path: str, above: TaskRun) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """One question: the path asked about, its record if it has one, and the generation that a new record gets."""
+    """One question: the path asked about, its record if there is one, the generation of a new record."""
 
     ledger: Ledger
     path: str
@@ -192,7 +192,7 @@ class _Judge:
         elif loop.raw is not None:
             count = len(loop.raw)
         else:
-            items = _item_list(inputs.parameters.get(loop.items_input))
+            items = item_list(inputs.parameters.get(loop.items_input))
             if items is None:
                 text = f"loop '{self.path}' needs a list in its input '{loop.items_input}', not " + _shown(
                     inputs.parameters.get(loop.items_input)
@@ -282,7 +282,7 @@ def kind_of(ledger: Ledger, path: str) -> TaskKind:
     return TaskKind.IMPORTER if isinstance(executor, ImporterExecutor) else TaskKind.CONTAINER
 
 
-def _item_list(value: Json) -> list[Json] | None:
+def item_list(value: Json) -> list[Json] | None:
     """KFP driver: the items of a loop are a list, or the JSON text of one."""
     if isinstance(value, str):
         try:
