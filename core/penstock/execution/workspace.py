@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
-from penstock.artifacts import ArtifactStore, open_store, uri_of
+from penstock.artifacts import ArtifactError, ArtifactStore, open_store, uri_of
 from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError, PenstockError
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
@@ -37,7 +39,7 @@ class Workspace:
     _store: Store | None = field(default=None, init=False)
     _owner: Owner | None = field(default=None, init=False)
 
-    def __enter__(self) -> Workspace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -57,8 +59,15 @@ class Workspace:
     def store(self) -> Store:
         """Raises InvalidInputError when the home or the database cannot be used."""
         if self._store is None:
+            new = not self.settings.home.exists()
             self.make_home()
-            self._store = Store.open(self.settings.database_url)
+            try:
+                self._store = Store.open(self.settings.database_url)
+            except InvalidInputError:
+                if new:
+                    with suppress(OSError):
+                        self.settings.home.rmdir()
+                raise
         return self._store
 
     @property
@@ -77,7 +86,8 @@ class Workspace:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInputError(
-                f"the penstock home {home} cannot be made: {error.strerror}; set PENSTOCK_HOME to a folder you may write"
+                f"the penstock home {home} cannot be made: {error.strerror}; "
+                "set PENSTOCK_HOME to a folder you may write"
             ) from error
         if not os.access(home, os.W_OK | os.X_OK):
             raise InvalidInputError(
@@ -91,12 +101,20 @@ class Workspace:
         return open_store(uri)
 
     def launcher(self, options: RunOptions, pipeline_root: str = "") -> Launcher:
-        """Raises InvalidInputError for a launcher that is not installed."""
+        """Raises InvalidInputError for an engine, launcher or pipeline root that nothing here can serve."""
+        if self.settings.engine != "embedded":
+            raise InvalidInputError(f"no engine '{self.settings.engine}' is installed; installed: embedded")
         if self.settings.launcher != "process":
-            raise InvalidInputError(f"no launcher '{self.settings.launcher}' is installed; installed: process")
+            raise InvalidInputError(
+                f"no launcher '{self.settings.launcher}' is installed; installed: process"
+            )
+        try:
+            store = self.artifact_store(pipeline_root or self.settings.pipeline_root)
+        except ArtifactError as error:
+            raise InvalidInputError(str(error)) from error
         return ProcessLauncher(
             self.settings.home,
-            self.artifact_store(pipeline_root or self.settings.pipeline_root),
+            store,
             self.environments(),
             strict_images=options.strict_images or self.settings.strict_images,
             private_tmp=self.settings.private_tmp,
@@ -113,10 +131,15 @@ class Workspace:
         options: RunOptions = RunOptions(),
         run_id: str = "",
     ) -> RunRecord:
-        """Record a new run, PENDING. Raises InvalidArgumentError for arguments that do not fit, before anything is written."""
+        """Record a new run, PENDING.
+
+        Raises InvalidInputError for arguments that do not fit, or settings that no run can be driven with,
+        before anything is written.
+        """
         places = _artifact_arguments(pipeline, arguments)
         parameters = {name: value for name, value in arguments.items() if name not in places}
         resolved = {**resolve_arguments(pipeline, parameters), **places}
+        self.launcher(options)
         run_id = run_id or new_id()
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H-%M-%S")
         store = self.store
@@ -204,7 +227,7 @@ class Workspace:
 
 
 def artifact_lists(ledger: Ledger, path: str) -> frozenset[str]:
-    """Output names of the task at `path` that hold lists of artifacts: declared as lists, or collected by a loop."""
+    """Outputs of the task at `path` that hold lists of artifacts: declared so, or collected by a loop."""
     place = ledger.place(path)
     declared = place.component.interface.output_artifacts
     if place.task is not None and place.task.loop is not None and not path.endswith("]"):
@@ -213,7 +236,10 @@ def artifact_lists(ledger: Ledger, path: str) -> frozenset[str]:
 
 
 def _artifact_arguments(pipeline: Pipeline, arguments: Mapping[str, Json]) -> dict[str, Json]:
-    """Arguments for the pipeline's input artifacts, as URIs. KFP has no way to give these; here a path or URI will do."""
+    """Arguments for the pipeline's input artifacts, as URIs.
+
+    KFP has no way to give these; here a path or URI will do.
+    """
     found: dict[str, Json] = {}
     for name, spec in pipeline.root.interface.input_artifacts.items():
         place = arguments.get(name)
