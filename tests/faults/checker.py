@@ -270,7 +270,9 @@ class _Judgement:
                 if attempt["state"] != "LOST":
                     done[key] += 1
                 expected = {"0": "SUCCEEDED"}.get(line.code, "FAILED")
-                if attempt["state"] not in (expected, "LOST"):
+                # One that is told to stop may have written its last line and not yet ended.
+                stopped = "CANCELED" if self._run["cancel_requested_at"] is not None else "LOST"
+                if attempt["state"] not in (expected, stopped, "LOST"):
                     yield f"attempt {line.attempt} finished with {line.code} and is {attempt['state']}"
         for key, count in done.items():
             if count != 1:
