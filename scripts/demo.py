@@ -44,7 +44,9 @@ def main() -> None:
     cached = sum(1 for task in leaves if task.cached)
     took = time.monotonic() - begun
     print(f"\naccuracy {result.outputs.get('accuracy')}: {len(leaves)} tasks in {took:.1f} s", end="")
-    print(f", {cached} of them served from the cache" if cached else "; call `make demo` again to see the cache")
+    print(
+        f", {cached} of them served from the cache" if cached else "; call `make demo` again to see the cache"
+    )
 
 
 if __name__ == "__main__":

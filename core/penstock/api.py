@@ -39,11 +39,12 @@ def run(
     pipeline_root: str = "",
     on_change: Callable[[TaskRun], None] | None = None,
 ) -> Run:
-    """Run a pipeline here, to its end, and answer with how it went; a failed run is an answer, not an exception.
+    """Run a pipeline here, to its end, and answer with how it went; a failed run is an answer, not an
+    exception.
 
-    `pipeline` is what `load` answers with, or the path of a compiled file. `parallel` is how many tasks run at once (0:
-    one per processor). `home` replaces PENSTOCK_HOME, `pipeline_root` (a folder or URI) PENSTOCK_PIPELINE_ROOT.
-    `on_change` sees each task record as it is written.
+    `pipeline` is what `load` answers with, or the path of a compiled file. `parallel` is how many tasks run
+    at once (0: one per processor). `home` replaces PENSTOCK_HOME, `pipeline_root` (a folder or URI)
+    PENSTOCK_PIPELINE_ROOT. `on_change` sees each task record as it is written.
 
     Raises InvalidPipelineError and InvalidArgumentError before anything is recorded. A KeyboardInterrupt
     cancels the run: the answer then has the state CANCELED.
@@ -65,7 +66,8 @@ def resume(
 ) -> Run:
     """Go on with a run whose engine died, to its end. What finished does not run again.
 
-    Raises NotFoundError, LeaseError while a living engine has the run, InvalidInputError for a run that has ended.
+    Raises NotFoundError, LeaseError while a living engine has the run, InvalidInputError for a run that has
+    ended.
     """
     with Workspace(load_settings(_overrides(home, ""))) as workspace:
         record = workspace.store.runs.find(run_id)

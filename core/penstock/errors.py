@@ -17,7 +17,8 @@ class InvalidInputError(PenstockError):
 class InvalidPipelineError(InvalidInputError):
     """A pipeline document is not valid IR, or asks for something that penstock refuses.
 
-    `place` is the path inside the document (`root.dag.tasks.train`), `source` the file's name, `remedy` what to do.
+    `place` is the path inside the document (`root.dag.tasks.train`), `source` the file's name, `remedy` what
+    to do.
     """
 
     def __init__(self, problem: str, *, place: str = "", source: str = "", remedy: str = "") -> None:
@@ -34,7 +35,9 @@ class InvalidPipelineError(InvalidInputError):
 
 
 class InvalidArgumentError(InvalidInputError):
-    """An argument of a run is missing, unknown, or of the wrong type. Mirrors KFP's InvalidArgument at submit time."""
+    """An argument of a run is missing, unknown, or of the wrong type. Mirrors KFP's InvalidArgument at submit
+    time.
+    """
 
 
 class TaskError(PenstockError):

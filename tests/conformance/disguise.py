@@ -12,7 +12,9 @@ _NAMED_IN_USER_CODE = ("taskFinalStatus", "pipeline_task_name", "pipelineTaskNam
 
 
 def disguise(documents: list[Any]) -> list[Any]:
-    """Components, executors and internal parameters renamed, tasks too unless user code sees their names; maps reversed."""
+    """Components, executors and internal parameters renamed, tasks too unless user code sees their names;
+    maps reversed.
+    """
     rename_tasks = not any(word in str(documents) for word in _NAMED_IN_USER_CODE)
     return [_reversed(_renamed(one, rename_tasks)) for one in documents]
 

@@ -32,7 +32,9 @@ class Observed:
     def uri(self, task: str, artifact: str) -> str | None:
         found = self.tasks.get(task)
         value = found.outputs.get(artifact) if found else None
-        return str(value.path) if isinstance(value, OutputArtifact) and value.uri.startswith("file:") else None
+        return (
+            str(value.path) if isinstance(value, OutputArtifact) and value.uri.startswith("file:") else None
+        )
 
 
 def parameters(outputs: Mapping[str, object]) -> dict[str, Json]:
@@ -48,7 +50,8 @@ def parameters(outputs: Mapping[str, object]) -> dict[str, Json]:
 def differences(case: Case, seen: Observed, artifact_outputs: frozenset[str]) -> list[str]:
     """One sentence for each thing that is not as the case says; none when the run conforms.
 
-    `artifact_outputs` names outputs that are artifact lists and may be empty, so that `[]` is not read as a parameter.
+    `artifact_outputs` names outputs that are artifact lists and may be empty, so that `[]` is not read as a
+    parameter.
     """
     expected = case.expected(seen)
     found = list(_states(expected, seen))
@@ -66,7 +69,9 @@ def differences(case: Case, seen: Observed, artifact_outputs: frozenset[str]) ->
         if path in seen.tasks and seen.tasks[path].cached:
             continue
         log = seen.read_log(path)
-        found.extend(f"the log of {path} lacks {text!r}; it is {log[-600:]!r}" for text in texts if text not in log)
+        found.extend(
+            f"the log of {path} lacks {text!r}; it is {log[-600:]!r}" for text in texts if text not in log
+        )
     return found
 
 
@@ -85,9 +90,15 @@ def _states(expected: Expectation, seen: Observed) -> Iterator[str]:
 
 
 def _outputs(
-    where: str, wanted: Mapping[str, Json], actual: Mapping[str, object], seen: Observed, lists: frozenset[str]
+    where: str,
+    wanted: Mapping[str, Json],
+    actual: Mapping[str, object],
+    seen: Observed,
+    lists: frozenset[str],
 ) -> Iterator[str]:
-    values = {name: value for name, value in parameters(actual).items() if not (value == [] and name in lists)}
+    values = {
+        name: value for name, value in parameters(actual).items() if not (value == [] and name in lists)
+    }
     if not fits(dict(wanted), values, seen):
         yield f"{where} put out {values!r}, not {dict(wanted)!r}"
 
@@ -118,7 +129,9 @@ def _property(where: str, key: str, wanted: Json, actual: OutputArtifact, seen: 
             text = actual.path.read_text("utf-8")
             yield from (f"{where} lacks {part!r}" for part in cast("list[str]", wanted) if part not in text)
         case "files":
-            files: Json = {str(one.relative_to(actual.path)): one.read_text("utf-8") for one in _files(actual.path)}
+            files: Json = {
+                str(one.relative_to(actual.path)): one.read_text("utf-8") for one in _files(actual.path)
+            }
             if not fits(wanted, files, seen):
                 yield f"{where} holds {files!r}, not {wanted!r}"
         case "uri":

@@ -54,11 +54,13 @@ def test_the_pipeline_does_what_its_case_says(
 
     with Workspace(load_settings({"home": str(home)})) as workspace:
         for number in range(case.runs):
-            run, observed, lists = observe(workspace, source, arguments(case, tmp_path))
+            _, observed, lists = observe(workspace, source, arguments(case, tmp_path))
             problems = differences(case, observed, lists)
             assert not problems, "\n".join(problems)
             if number:
-                assert sorted(path for path, task in observed.tasks.items() if task.cached) == sorted(case.cached)
+                assert sorted(path for path, task in observed.tasks.items() if task.cached) == sorted(
+                    case.cached
+                )
     for argument, content in case.files.items():
         path = Path(str(arguments(case, tmp_path)[argument]))
         assert path.read_text("utf-8") == content
@@ -69,7 +71,9 @@ def arguments(case: Case, folder: Path) -> dict[str, Json]:
     return cast("dict[str, Json]", json.loads(text))
 
 
-def observe(workspace: Workspace, source: Path, given: dict[str, Json]) -> tuple[Run, Observed, frozenset[str]]:
+def observe(
+    workspace: Workspace, source: Path, given: dict[str, Json]
+) -> tuple[Run, Observed, frozenset[str]]:
     pipeline = load(source)
     record = workspace.submit(pipeline, given, options=RunOptions(parallel=2))
     workspace.drive(record.id)
@@ -78,14 +82,24 @@ def observe(workspace: Workspace, source: Path, given: dict[str, Json]) -> tuple
     attempts = {undisguise(one.path): one.id for one in workspace.store.attempts.list(record.id)}
 
     def read_log(path: str) -> str:
-        return "".join(f"{line}\n" for line in launcher.log(record.id, attempts[path])) if path in attempts else ""
+        return (
+            "".join(f"{line}\n" for line in launcher.log(record.id, attempts[path]))
+            if path in attempts
+            else ""
+        )
 
     tasks = {
-        undisguise(path): replace(task, outputs={undisguise(name): value for name, value in task.outputs.items()})
+        undisguise(path): replace(
+            task, outputs={undisguise(name): value for name, value in task.outputs.items()}
+        )
         for path, task in run.tasks.items()
     }
     outputs = {undisguise(name): value for name, value in run.outputs.items()}
-    return run, Observed(run, tasks, outputs, read_log), artifact_names([pipeline.root, *pipeline.components.values()])
+    return (
+        run,
+        Observed(run, tasks, outputs, read_log),
+        artifact_names([pipeline.root, *pipeline.components.values()]),
+    )
 
 
 def artifact_names(components: list[Component]) -> frozenset[str]:

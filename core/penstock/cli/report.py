@@ -10,6 +10,8 @@ from penstock.execution.result import Output, OutputArtifact, Run, outputs_to_js
 from penstock.model import Reason, State
 
 ERROR_LIMIT = 20
+METADATA_LIMIT = 80
+"""Characters of an artifact's metadata; `artifacts get` has all of it."""
 
 
 def print_report(run: Run) -> None:
@@ -40,7 +42,11 @@ def print_report(run: Run) -> None:
     if artifacts:
         typer.echo("artifacts")
         for path, name, artifact in artifacts:
-            said = f"  {json.dumps(dict(artifact.metadata), ensure_ascii=False)}" if artifact.metadata else ""
+            said = (
+                f"  {_short(json.dumps(dict(artifact.metadata), ensure_ascii=False))}"
+                if artifact.metadata
+                else ""
+            )
             typer.echo(f"  {path}.{name}  {artifact.type}{said}")
             typer.echo(f"    {place(artifact)}")
 
@@ -59,6 +65,10 @@ def place(artifact: OutputArtifact) -> str:
         return str(artifact.path)
     except ValueError:
         return artifact.uri
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= METADATA_LIMIT else f"{text[: METADATA_LIMIT - 1]}…"
 
 
 def shown(value: Output) -> str:

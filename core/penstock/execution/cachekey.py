@@ -16,8 +16,9 @@ from penstock.planner.verdict import Launch
 
 
 def cache_key(session: Session, launch: Launch, isolation: str) -> str:
-    """What a hit must agree in, as one sha256 in hex; empty for what is never served from the cache: importers, and the
-    making and removing of volumes (KFP serves those too, and then mounts what is no longer there).
+    """What a hit must agree in, as one sha256 in hex; empty for what is never served from the cache:
+    importers, and the making and removing of volumes (KFP serves those too, and then mounts what is no longer
+    there).
 
     KFP's fingerprint leaves out environment variables of the executor; they are part of the key here, since a
     task that reads another value is another task.
@@ -36,8 +37,12 @@ def cache_key(session: Session, launch: Launch, isolation: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def kfp_fingerprint(component: Component, executor: Executor, inputs: Values, claims: Sequence[str] = ()) -> str:
-    """KFP's own (`cacheutils/cache.go`): inputs, declared outputs, image, command and arguments unresolved, volume claims."""
+def kfp_fingerprint(
+    component: Component, executor: Executor, inputs: Values, claims: Sequence[str] = ()
+) -> str:
+    """KFP's own (`cacheutils/cache.go`): inputs, declared outputs, image, command and arguments unresolved,
+    volume claims.
+    """
     assert isinstance(executor, ContainerExecutor)
     interface = component.interface
     key = CacheKey(

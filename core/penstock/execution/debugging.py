@@ -20,14 +20,17 @@ RUN_ID = "debug"
 
 @dataclass(frozen=True, slots=True)
 class Debugged:
-    """`folder` is the attempt's directory: its log, its working directory, and below `artifacts` what it put out."""
+    """`folder` is the attempt's directory: its log, its working directory, and below `artifacts` what it put
+    out.
+    """
 
     manifest: OutputManifest
     folder: Path
 
 
 def debug_task(workspace: Workspace, run_id: str, path: str, on_line: Callable[[str], None]) -> Debugged:
-    """Run the leaf task at `path` once more with its recorded inputs; its log goes to `on_line` as it is written.
+    """Run the leaf task at `path` once more with its recorded inputs; its log goes to `on_line` as it is
+    written.
 
     Raises NotFoundError for a task without a record, InvalidInputError for one that has nothing to run.
     """
@@ -38,7 +41,9 @@ def debug_task(workspace: Workspace, run_id: str, path: str, on_line: Callable[[
     if record.kind in CONTAINERS:
         raise InvalidInputError(f"'{path}' is a {record.kind.value.lower()}; name one of the tasks in it")
     if not record.attempts and not record.cached:
-        raise InvalidInputError(f"task '{path}' never started, so there is nothing to run again: {record.error}")
+        raise InvalidInputError(
+            f"task '{path}' never started, so there is nothing to run again: {record.error}"
+        )
     attempt_id = new_id()
     folder = workspace.settings.home / "attempts" / RUN_ID / attempt_id
     order = session.order(record, attempt_id, 1)

@@ -36,7 +36,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`images`, `secrets` and `config_maps` are what the pipeline needs from outside; `notes` what has no effect."""
+    """`images`, `secrets` and `config_maps` are what the pipeline needs from outside; `notes` what has no
+    effect.
+    """
 
     findings: tuple[Finding, ...]
     images: tuple[str, ...]
@@ -67,7 +69,7 @@ _EMULATED: Mapping[FeatureName, str] = {
 def diagnose(pipeline: Pipeline, launcher: Launcher, engine: str = "embedded") -> Diagnosis:
     """What the embedded engine with this launcher makes of each feature. Builds and runs nothing."""
     return Diagnosis(
-        findings=tuple([*_features(pipeline, engine), *_executors(pipeline, launcher, engine)]),
+        findings=(*_features(pipeline, engine), *_executors(pipeline, launcher, engine)),
         images=tuple(
             sorted({one.image for one in pipeline.executors.values() if isinstance(one, ContainerExecutor)})
         ),
@@ -104,7 +106,9 @@ def _executors(pipeline: Pipeline, launcher: Launcher, engine: str) -> Iterator[
 
 
 def _stand_in(image: str, isolation: str) -> str:
-    """What runs in the place of an image: `process:cpython-3.11.7` is a Python, `process:host` the machine."""
+    """What runs in the place of an image: `process:cpython-3.11.7` is a Python, `process:host` the
+    machine.
+    """
     python = isolation.rpartition("-")[2] if "-" in isolation else ""
     return f"image {image}: " + (
         f"Python {python} of this machine" if python else "a process of this machine"

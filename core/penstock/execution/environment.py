@@ -177,10 +177,11 @@ def without_dummies(installs: tuple[PipInstall, ...]) -> tuple[tuple[PipInstall,
 def with_published_kfp(
     installs: tuple[PipInstall, ...], log: str
 ) -> tuple[tuple[PipInstall, ...], str] | None:
-    """`installs` with another patch release of kfp, and a note, where `log` says that the pinned one does not exist.
+    """`installs` with another patch release of kfp, and a note, where `log` says that the pinned one does not
+    exist.
 
-    Pipelines compiled by a development build, or a release that was withdrawn since, pin a kfp that no index has; its
-    executor is the same within a minor version. None when the build failed of something else.
+    Pipelines compiled by a development build, or a release that was withdrawn since, pin a kfp that no index
+    has; its executor is the same within a minor version. None when the build failed of something else.
     """
     missing = next((found[1] for found in _PINNED_KFP.finditer(log)), "")
     if not missing:

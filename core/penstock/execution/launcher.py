@@ -1,4 +1,6 @@
-"""The launcher seam: who runs one attempt. The process launcher is ours; Kubernetes' lives with the workers."""
+"""The launcher seam: who runs one attempt. The process launcher is ours; Kubernetes' lives with the
+workers.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,15 @@ class Attempt(Protocol):
     """A started attempt."""
 
     def wait(self, timeout: float | None = None) -> OutputManifest | None:
-        """The manifest once the attempt has ended and its outputs are staged out; None after `timeout` seconds."""
+        """The manifest once the attempt has ended and its outputs are staged out; None after `timeout`
+        seconds.
+        """
         ...
 
     def stop(self, grace: float = 10.0) -> None:
-        """Ask all processes of the attempt to end, and force them after `grace` seconds. Idempotent; does not wait."""
+        """Ask all processes of the attempt to end, and force them after `grace` seconds. Idempotent; does not
+        wait.
+        """
         ...
 
 

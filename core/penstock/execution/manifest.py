@@ -15,7 +15,9 @@ VERSION = 1
 
 
 class Outcome(StrEnum):
-    """How an attempt ended. LOST: nobody can tell (the machine went down); it is launched again at no charge."""
+    """How an attempt ended. LOST: nobody can tell (the machine went down); it is launched again at no
+    charge.
+    """
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -27,8 +29,8 @@ class Outcome(StrEnum):
 class OutputManifest:
     """Times are seconds since the epoch. `log` is the place of the attempt's log (a path or a URI).
 
-    `notes` are facts about how it ran that a person may want (`python`: the interpreter chosen for the image).
-    `error` is one sentence; empty when the attempt succeeded.
+    `notes` are facts about how it ran that a person may want (`python`: the interpreter chosen for the
+    image). `error` is one sentence; empty when the attempt succeeded.
     """
 
     attempt_id: str
@@ -66,8 +68,8 @@ class OutputManifest:
         """Raises PenstockError for a manifest of another version."""
         if found.get("version") != VERSION:
             raise PenstockError(
-                f"the output manifest has version {found.get('version')}, this penstock reads version {VERSION}; "
-                "run the same penstock release on both sides"
+                f"the output manifest has version {found.get('version')}, this penstock reads version "
+                f"{VERSION}; run the same penstock release on both sides"
             )
         reason = found.get("reason")
         artifacts = cast("Mapping[str, list[JsonObject]]", found["artifacts"])

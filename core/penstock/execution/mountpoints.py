@@ -1,7 +1,7 @@
 """Mount points that do not exist on this machine, made in the task's own mount namespace and nowhere else.
 
-A directory that lacks one is replaced, for the task, by a copy of its entries (each bound to the original) and the
-new name. Where that directory is `/`, the task gets the copy as its root.
+A directory that lacks one is replaced, for the task, by a copy of its entries (each bound to the original)
+and the new name. Where that directory is `/`, the task gets the copy as its root.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ ROOT = Path("/")
 def make_mount_points(targets: Sequence[Path], scratch: Path, bind: Bind) -> None:
     """Make every target a directory, in the mount namespace of the calling thread. Raises OSError.
 
-    `scratch` is an empty directory outside all targets; what is made in it may be removed when the task has ended.
+    `scratch` is an empty directory outside all targets; what is made in it may be removed when the task has
+    ended.
     """
     fresh = [one for one in targets if not os.path.lexists(ROOT / one.parts[1])]
     if fresh:

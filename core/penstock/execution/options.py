@@ -11,7 +11,9 @@ from penstock.model import Json, JsonObject
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`cache` false passes the cache over for the whole run. `parallel` is how many attempts may run at once."""
+    """`cache` false passes the cache over for the whole run. `parallel` is how many attempts may run at
+    once.
+    """
 
     cache: bool = True
     fail_fast: bool = False

@@ -1,4 +1,6 @@
-"""Who drives a run: a name that others read, and a lock on this machine that tells whether its process still lives."""
+"""Who drives a run: a name that others read, and a lock on this machine that tells whether its process still
+lives.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from penstock.store import new_id
 
 @dataclass(slots=True)
 class Owner:
-    """One process for good. `name` is `<host>/<process id>/<unique id>`; its lock goes with the process, however it ends."""
+    """One process for good. `name` is `<host>/<process id>/<unique id>`; its lock goes with the process,
+    however it ends.
+    """
 
     folder: Path
     name: str = field(default="", init=False)
@@ -35,7 +39,9 @@ class Owner:
 
 
 def is_dead(name: str, folder: Path) -> bool:
-    """Whether the owner of that name is known to be gone: it ran on this machine and nobody holds its lock."""
+    """Whether the owner of that name is known to be gone: it ran on this machine and nobody holds its
+    lock.
+    """
     host, unique = name.partition("/")[0], name.rpartition("/")[2]
     if host != socket.gethostname():
         return False

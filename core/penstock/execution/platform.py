@@ -42,7 +42,9 @@ WITHOUT_EFFECT: Final = frozenset(
         "tolerations",
     }
 )
-"""Where a pod is placed, how it is labelled and as whom it runs: there is no pod, the task runs as the caller."""
+"""Where a pod is placed, how it is labelled and as whom it runs: there is no pod, the task runs as the
+caller.
+"""
 
 WORKSPACE: Final = "/kfp-workspace"
 
@@ -83,7 +85,9 @@ def check_platform(platform: Mapping[str, Json]) -> None:
 
 
 def asks(wanted: Json) -> bool:
-    """Whether the configuration asks for anything: the SDK also writes features whose parameters are all null."""
+    """Whether the configuration asks for anything: the SDK also writes features whose parameters are all
+    null.
+    """
     if isinstance(wanted, dict):
         return any(asks(one) for one in wanted.values())
     if isinstance(wanted, list):
@@ -94,9 +98,9 @@ def asks(wanted: Json) -> bool:
 def stand_in(order: LaunchOrder, home: Path, scratch: Path) -> StandIn:
     """What the task of `order` is given instead of its pod's configuration, whose parameters are resolved.
 
-    Secrets are folders `<home>/secrets/<name>` with a file per key, config maps `<home>/configmaps/<name>`, volume
-    claims `<home>/volumes/<name>`; `scratch` holds what lives as long as the attempt. Raises PlatformRefusedError,
-    saying what to create, for a secret, config map or key that is not there.
+    Secrets are folders `<home>/secrets/<name>` with a file per key, config maps `<home>/configmaps/<name>`,
+    volume claims `<home>/volumes/<name>`; `scratch` holds what lives as long as the attempt. Raises
+    PlatformRefusedError, saying what to create, for a secret, config map or key that is not there.
     """
     found = StandIn()
     platform = order.platform
@@ -149,7 +153,9 @@ def field_path(order: LaunchOrder, path: str) -> str:
         "status.podIP": "127.0.0.1",
     }
     if path not in known:
-        raise PlatformRefusedError(f"the field path '{path}' has no meaning outside a pod; known are {', '.join(known)}")
+        raise PlatformRefusedError(
+            f"the field path '{path}' has no meaning outside a pod; known are {', '.join(known)}"
+        )
     return known[path]
 
 
@@ -212,7 +218,9 @@ class _Source:
     def _missing(self, name: str, key: str) -> PlatformRefusedError:
         what = f"key '{key}' of the {_words(self.kind)} '{name}'" if key else f"{_words(self.kind)} '{name}'"
         where = self.folder / name / (key or "<key>")
-        return PlatformRefusedError(f"the {what} is needed and not there; write its value into the file {where}")
+        return PlatformRefusedError(
+            f"the {what} is needed and not there; write its value into the file {where}"
+        )
 
 
 def _entries(config: Mapping[str, Json], key: str) -> Iterator[JsonObject]:
@@ -226,7 +234,9 @@ def _text(entry: Mapping[str, Json], key: str) -> str:
 
 
 def _referred_value(entry: JsonObject, kind: str) -> str:
-    """The name, after its parameter was resolved; empty when that was null, and then there is nothing to do."""
+    """The name, after its parameter was resolved; empty when that was null, and then there is nothing to
+    do.
+    """
     if f"{kind}NameParameter" in entry:
         return _text(entry, f"{kind}NameParameter")
     return _text(entry, f"{kind}Name") or _text(entry, "name")
@@ -249,7 +259,9 @@ def _target(entry: JsonObject) -> Path:
     text = _text(entry, "mountPath")
     path = Path(text)
     if not path.is_absolute() or ".." in path.parts or path == Path("/") or "\0" in text:
-        raise PlatformRefusedError(f"nothing can be mounted at '{text}': a mount path is absolute and below /")
+        raise PlatformRefusedError(
+            f"nothing can be mounted at '{text}': a mount path is absolute and below /"
+        )
     return path
 
 
@@ -269,7 +281,8 @@ def _init_command(entry: JsonObject) -> str:
     words = [*_words_of(entry, "command"), *_words_of(entry, "args")]
     if not words:
         raise PlatformRefusedError(
-            f"the init container '{_text(entry, 'name')}' has no command, and what its image would run is not known here"
+            f"the init container '{_text(entry, 'name')}' has no command, and what its image would run is "
+            "not known here"
         )
     variables = [f"{_text(one, 'name')}={_text(one, 'value')}" for one in _entries(entry, "env")]
     return shlex.join(["env", *variables, *words] if variables else words)

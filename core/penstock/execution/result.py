@@ -43,7 +43,9 @@ Output: TypeAlias = "Json | OutputArtifact | list[OutputArtifact]"
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """How one task ended. `outputs` holds parameters by value, artifacts as OutputArtifact, or a list of those."""
+    """How one task ended. `outputs` holds parameters by value, artifacts as OutputArtifact, or a list of
+    those.
+    """
 
     path: str
     kind: TaskKind
@@ -66,7 +68,9 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A recorded run. `tasks` by task path, such as `for-loop-1[0]/train`; the run's own DAG is not among them."""
+    """A recorded run. `tasks` by task path, such as `for-loop-1[0]/train`; the run's own DAG is not among
+    them.
+    """
 
     id: str
     name: str
@@ -127,5 +131,3 @@ def _to_json(value: Output) -> Json:
     if isinstance(value, list):
         return [one.to_json() if isinstance(one, OutputArtifact) else one for one in value]
     return value
-
-

@@ -12,10 +12,11 @@ from penstock.store import Store
 def reuse_imported(
     store: Store, session: Session, path: str, artifacts: Mapping[str, tuple[Artifact, ...]]
 ) -> Mapping[str, tuple[Artifact, ...]]:
-    """The outputs of the task at `path`, an earlier identical artifact of the pipeline standing for each imported one.
+    """The outputs of the task at `path`, an earlier identical artifact of the pipeline standing for each
+    imported one.
 
-    Identical: the same type, place and metadata and, beyond KFP, the same content as far as it can be read. Tasks that
-    read it then keep their cache key. Everything else, and what is imported anew, stays as it is.
+    Identical: the same type, place and metadata and, beyond KFP, the same content as far as it can be read.
+    Tasks that read it then keep their cache key. Everything else, and what is imported anew, stays as it is.
     """
     executor = session.pipeline.executor_of(session.ledger.place(path).component)
     if not isinstance(executor, ImporterExecutor) or executor.reimport:

@@ -39,7 +39,9 @@ class Session:
         task_uri = "/".join(
             (self.fields.pipeline_root.rstrip("/"), self.pipeline.name, self.run.id, name, attempt_id)
         )
-        platform = resolve_platform(self.ledger, record.path, self.pipeline.executor_platform(place.component))
+        platform = resolve_platform(
+            self.ledger, record.path, self.pipeline.executor_platform(place.component)
+        )
         deadline = platform.get("activeDeadlineSeconds")
         order = LaunchOrder(
             attempt_id=attempt_id,
@@ -90,7 +92,9 @@ def has_workspace(pipeline: Pipeline) -> bool:
 
 
 def root_values(pipeline: Pipeline, run_id: str, arguments: Mapping[str, Json]) -> Values:
-    """A run's arguments as inputs of its own DAG: an argument for an input artifact is the place of its content."""
+    """A run's arguments as inputs of its own DAG: an argument for an input artifact is the place of its
+    content.
+    """
     declared = pipeline.root.interface.input_artifacts
     artifacts = {
         name: (Artifact(f"{run_id}-{name}", name, spec.type, str(arguments[name])),)

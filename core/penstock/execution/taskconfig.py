@@ -1,4 +1,6 @@
-"""`dsl.TaskConfig`: the part of a task's pod configuration that its component asks to be handed (KFP driver: driver.go)."""
+"""`dsl.TaskConfig`: the part of a task's pod configuration that its component asks to be handed (KFP driver:
+driver.go).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from penstock.model import ContainerExecutor, Json, JsonObject, ParameterType
 
 
 def task_config_parameters(order: LaunchOrder) -> dict[str, Json]:
-    """The values of the component's inputs of type TASK_CONFIG, by name; empty for a component without one."""
+    """The values of the component's inputs of type TASK_CONFIG, by name; empty for a component without
+    one.
+    """
     names = [
         name
         for name, declared in order.component.interface.input_parameters.items()
@@ -78,7 +82,9 @@ def _tolerations(platform: Mapping[str, Json]) -> list[Json]:
             found.append(given)
         elif "tolerationJson" not in entry:
             seconds = entry.get("tolerationSeconds")
-            found.append({**entry, **({} if seconds is None else {"tolerationSeconds": int(cast("str", seconds))})})
+            found.append(
+                {**entry, **({} if seconds is None else {"tolerationSeconds": int(cast("str", seconds))})}
+            )
     return found
 
 
@@ -92,9 +98,15 @@ def _node_selector(platform: Mapping[str, Json]) -> Json:
 def _volumes(order: LaunchOrder) -> tuple[list[Json], list[Json]]:
     volumes: list[Json] = []
     mounts: list[Json] = []
-    claims = [(str(one.get("pvcNameParameter") or one.get("name") or ""), one) for one in _entries(order.platform, "pvcMount")]
+    claims = [
+        (str(one.get("pvcNameParameter") or one.get("name") or ""), one)
+        for one in _entries(order.platform, "pvcMount")
+    ]
     if order.workspace:
-        claims.insert(0, (f"{order.run.resource_name}-kfp-workspace", {"mountPath": WORKSPACE, "volume": "kfp-workspace"}))
+        claims.insert(
+            0,
+            (f"{order.run.resource_name}-kfp-workspace", {"mountPath": WORKSPACE, "volume": "kfp-workspace"}),
+        )
     for claim, entry in claims:
         name = entry.get("volume", claim)
         volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim}})

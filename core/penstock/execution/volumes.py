@@ -1,4 +1,6 @@
-"""`CreatePVC` and `DeletePVC` of kfp-kubernetes, which KFP's driver carries out itself: here a claim is a folder."""
+"""`CreatePVC` and `DeletePVC` of kfp-kubernetes, which KFP's driver carries out itself: here a claim is a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,25 @@ def is_volume_task(executor: Executor) -> bool:
 
 
 def run_volume_task(order: LaunchOrder, home: Path) -> OutputManifest:
-    """Make or remove the folder of a claim. A claim's name is `pvc_name`, or the run's name with `pvc_name_suffix`."""
+    """Make or remove the folder of a claim. A claim's name is `pvc_name`, or the run's name with
+    `pvc_name_suffix`.
+    """
     now = time.time()
     executor = order.executor
     given = order.inputs.parameters
     try:
         if isinstance(executor, ContainerExecutor) and executor.image == CREATE:
-            name = str(given.get("pvc_name") or f"{order.run.resource_name}{given.get('pvc_name_suffix') or ''}")
+            name = str(
+                given.get("pvc_name") or f"{order.run.resource_name}{given.get('pvc_name_suffix') or ''}"
+            )
             claim(home, name).mkdir(mode=0o700, parents=True, exist_ok=True)
             return OutputManifest(
-                order.attempt_id, Outcome.SUCCEEDED, 0, parameters={"name": name}, started_at=now, ended_at=time.time()
+                order.attempt_id,
+                Outcome.SUCCEEDED,
+                0,
+                parameters={"name": name},
+                started_at=now,
+                ended_at=time.time(),
             )
         shutil.rmtree(claim(home, str(given.get("pvc_name") or "")), ignore_errors=True)
     except (PlatformRefusedError, OSError) as problem:

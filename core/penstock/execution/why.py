@@ -128,7 +128,8 @@ def _succeeded(store: Store, session: Session, record: TaskRun) -> str:
         if source is None:
             return f"task '{record.path}' was served from the cache"
         origin = store.executions.get(source)
-        return f"task '{record.path}' was served from the cache: {_named(store.runs.get(origin.run_id))} had done the same work"
+        run = _named(store.runs.get(origin.run_id))
+        return f"task '{record.path}' was served from the cache: {run} had done the same work"
     if record.kind in CONTAINERS or record.kind is TaskKind.IMPORTER:
         return f"'{record.path}' succeeded"
     return f"task '{record.path}' ran and succeeded; {_not_cached(store, session, record)}"
@@ -162,7 +163,8 @@ def _not_cached(store: Store, session: Session, record: TaskRun) -> str:
         now = _isolation(store.attempts.list(session.run.id, record.path))
         if before != now:
             return f"it was not cached because it ran under {now}, and under {before} in {_named(run)}"
-        return f"it was not cached because the declared outputs or the artifact store changed since {_named(run)}"
+        what = "the declared outputs or the artifact store"
+        return f"it was not cached because {what} changed since {_named(run)}"
     return "it was not cached because no earlier run had done this task"
 
 

@@ -11,9 +11,11 @@ from penstock.model.value import Json, JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """`size` in bytes and `sha256` (hex) describe the content; None where there is no content of ours (an import).
+    """`size` in bytes and `sha256` (hex) describe the content; None where there is no content of ours (an
+    import).
 
-    For a directory, `sha256` is that of the sorted listing of its files with their digests, and `size` their sum.
+    For a directory, `sha256` is that of the sorted listing of its files with their digests, and `size` their
+    sum.
     """
 
     id: str

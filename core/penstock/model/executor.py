@@ -51,7 +51,9 @@ class ContainerExecutor:
 
 @dataclass(frozen=True, slots=True)
 class ImporterExecutor:
-    """An artifact brought in by URI. Exactly one of `uri` (constant) and `uri_parameter` (an input's name) is set."""
+    """An artifact brought in by URI. Exactly one of `uri` (constant) and `uri_parameter` (an input's name) is
+    set.
+    """
 
     type: ArtifactType
     uri: str | None = None

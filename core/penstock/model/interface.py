@@ -24,7 +24,9 @@ class ParameterType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InputParameter:
-    """`has_default` tells a default of null from no default. `literals`, when not empty, lists the allowed values."""
+    """`has_default` tells a default of null from no default. `literals`, when not empty, lists the allowed
+    values.
+    """
 
     type: ParameterType
     optional: bool = False
@@ -46,7 +48,9 @@ class OutputParameter:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactType:
-    """A schema title such as `system.Dataset` with its version, or the text of an instance schema (SDK 1.8)."""
+    """A schema title such as `system.Dataset` with its version, or the text of an instance schema (SDK
+    1.8).
+    """
 
     schema_title: str = ""
     schema_version: str = ""

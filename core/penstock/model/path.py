@@ -28,7 +28,9 @@ def split(path: str) -> tuple[str, str, int | None]:
 
 
 def container(path: str) -> str | None:
-    """The path of the record right above: of an iteration its loop, of a task its DAG; None above the root."""
+    """The path of the record right above: of an iteration its loop, of a task its DAG; None above the
+    root.
+    """
     if not path:
         return None
     if path.endswith("]"):

@@ -38,7 +38,9 @@ class Caching:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """`max_retries` launches after the first. Delays in seconds: `backoff * factor**n`, at most `backoff_max`."""
+    """`max_retries` launches after the first. Delays in seconds: `backoff * factor**n`, at most
+    `backoff_max`.
+    """
 
     max_retries: int
     backoff: float = 0.0
@@ -129,8 +131,8 @@ class Component:
 class Pipeline:
     """A whole pipeline. `platform` is the IR's second document, kept as it was written (`{}` without one).
 
-    `document` is the first document in canonical form, `digest` the sha256 (hex) of the canonical JSON of both.
-    `notes` tell what the document said without effect; where it comes from may add to them.
+    `document` is the first document in canonical form, `digest` the sha256 (hex) of the canonical JSON of
+    both. `notes` tell what the document said without effect; where it comes from may add to them.
     """
 
     name: str

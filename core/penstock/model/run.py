@@ -34,7 +34,9 @@ ENDED = frozenset({State.SUCCEEDED, State.SKIPPED, State.FAILED, State.CANCELED}
 
 
 class TaskKind(StrEnum):
-    """KFP's coming `TaskType`, as far as it matters here. A LOOP has ITERATIONs; the run's own DAG is the ROOT."""
+    """KFP's coming `TaskType`, as far as it matters here. A LOOP has ITERATIONs; the run's own DAG is the
+    ROOT.
+    """
 
     ROOT = "ROOT"
     CONTAINER = "CONTAINER"

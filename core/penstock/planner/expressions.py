@@ -139,7 +139,7 @@ def _compile(expression: str, what: str) -> _Program:
         variables = frozenset(compiled.variables())
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a panic of the Rust library is not an Exception
+    except BaseException as error:  # noqa: BLE001 - a panic of the Rust library is not an Exception
         raise _failure(what, expression, f"it is not valid CEL ({_reason(error, expression)})", {}) from None
     return _Program(compiled, variables, _names(expression), macros, commas)
 
@@ -190,7 +190,7 @@ def _execute(
         result: object = program.compiled.execute(cel.Context(dict(variables), functions))
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a panic of the Rust library is not an Exception
+    except BaseException as error:  # noqa: BLE001 - a panic of the Rust library is not an Exception
         raise _failure(what, expression, parser.error or _reason(error, expression), seen) from None
     if parser.error:
         raise _failure(what, expression, parser.error, seen)

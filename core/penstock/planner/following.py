@@ -14,8 +14,8 @@ from penstock.planner.settle import CONTAINERS
 def following(ledger: Ledger, path: str) -> Iterator[str]:
     """Paths to judge because the record at `path` was opened or has ended.
 
-    A DAG that opens offers its first tasks, a loop as many iterations as may be open at once; an ended iteration
-    offers the next one, any other ended task those dependents whose upstream tasks have all ended.
+    A DAG that opens offers its first tasks, a loop as many iterations as may be open at once; an ended
+    iteration offers the next one, any other ended task those dependents whose upstream tasks have all ended.
     """
     record = ledger.get(path)
     if record is None:

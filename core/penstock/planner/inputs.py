@@ -1,4 +1,6 @@
-"""The inputs of a task, found from what is recorded. Mirrors KFP's driver (`backend/src/v2/driver/resolve.go`)."""
+"""The inputs of a task, found from what is recorded. Mirrors KFP's driver
+(`backend/src/v2/driver/resolve.go`).
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,9 @@ _MLMD_STATE = {State.SUCCEEDED: "COMPLETE", State.FAILED: "FAILED"}
 def resolve_inputs(ledger: Ledger, path: str, task: Task, component: Component) -> Values:
     """The inputs of the task at `path`, converted to their declared types.
 
-    A missing optional input is left out for a container (user code has its own default) and becomes the default,
-    else null, for a DAG, which hands it down. Raises ResolutionError for anything required that cannot be had.
+    A missing optional input is left out for a container (user code has its own default) and becomes the
+    default, else null, for a DAG, which hands it down. Raises ResolutionError for anything required that
+    cannot be had.
     """
     scope = paths.split(path)[0]
     return Values(
@@ -71,7 +74,9 @@ def resolve_item(ledger: Ledger, loop_path: str, index: int) -> Values:
 
 
 def loop_items(task: Task, inputs: Values) -> list[Json]:
-    """The items of a parameter loop: the literal list, or the input's value, a list or the JSON text of one."""
+    """The items of a parameter loop: the literal list, or the input's value, a list or the JSON text of
+    one.
+    """
     loop = task.loop
     assert isinstance(loop, ParameterLoop)
     if loop.raw is not None:
@@ -148,7 +153,8 @@ def _take(
     if value is MISSING or value is None:
         if declared is not None and declared.required:
             raise ResolutionError(
-                f"input '{name}' of task '{task.name}' is required and has no value: {_origin_text(task, name)}"
+                f"input '{name}' of task '{task.name}' is required and has no value: "
+                f"{_origin_text(task, name)}"
             )
         if component.dag is not None:
             found[name] = declared.default if declared is not None else None

@@ -31,7 +31,9 @@ class Place:
     task: Task | None
     component: Component
     exempt: bool
-    """It, or a DAG around it, runs although upstream tasks failed: an exit handler's task, or ignore-upstream-failure."""
+    """It, or a DAG around it, runs although upstream tasks failed: an exit handler's task, or
+    ignore-upstream-failure.
+    """
 
 
 @dataclass(slots=True)
@@ -47,11 +49,12 @@ class _Children:
 
 
 class Ledger:
-    """The records of one run. `fields` are the values of run-level placeholders, by name without `{{$.` and `}}`.
+    """The records of one run. `fields` are the values of run-level placeholders, by name without `{{$.` and
+    `}}`.
 
     `window` bounds how many iterations of one loop are open at a time when the pipeline sets no limit.
-    `canceled` and `overdue` (the sentence about a passed deadline) are set by the engine; nothing new starts then.
-    Not safe for use by several threads at once.
+    `canceled` and `overdue` (the sentence about a passed deadline) are set by the engine; nothing new starts
+    then. Not safe for use by several threads at once.
     """
 
     def __init__(
@@ -81,7 +84,8 @@ class Ledger:
         for record in records:
             self.apply(record)
 
-    # --- questions ---------------------------------------------------------------------------------------------------
+    # --- questions
+    # ---------------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> TaskRun | None:
         return self._tasks.get(path)
@@ -115,7 +119,9 @@ class Ledger:
         return found.names if found else ()
 
     def counts(self, path: str) -> tuple[int, int, int, int]:
-        """(recorded, ended, failed, stopped) children of `path`. Stopped: canceled, or skipped by fail-fast."""
+        """(recorded, ended, failed, stopped) children of `path`. Stopped: canceled, or skipped by
+        fail-fast.
+        """
         found = self._children.get(path)
         return (len(found.names), found.ended, found.failed, found.stopped) if found else (0, 0, 0, 0)
 
@@ -130,7 +136,9 @@ class Ledger:
         return found
 
     def stopping(self, path: str) -> bool:
-        """Whether nothing new may start at `path`: the run is being canceled, or a failure ends it (fail-fast)."""
+        """Whether nothing new may start at `path`: the run is being canceled, or a failure ends it
+        (fail-fast).
+        """
         if self.canceled:
             return True
         return self.fail_fast and bool(self._fatal) and not self.place(path).exempt
@@ -154,7 +162,8 @@ class Ledger:
         """One more than any generation recorded in the run."""
         return self._generation + 1
 
-    # --- changes -----------------------------------------------------------------------------------------------------
+    # --- changes
+    # -----------------------------------------------------------------------------------------------------
 
     def apply(self, record: TaskRun) -> None:
         """Take over a record; it replaces the former one at its path."""

@@ -14,10 +14,12 @@ _SOURCES: Final = frozenset({"componentInputParameter", "taskOutputParameter", "
 
 
 def resolve_platform(ledger: Ledger, path: str, config: Mapping[str, Json]) -> JsonObject:
-    """The executor's configuration for the task at `path`: each reference to a parameter replaced by its value.
+    """The executor's configuration for the task at `path`: each reference to a parameter replaced by its
+    value.
 
-    References are to inputs of the DAG around the task and to outputs of its tasks; one without a value becomes null.
-    Older compilers write the source of a name beside the fields it belongs to; the value is then under `name`.
+    References are to inputs of the DAG around the task and to outputs of its tasks; one without a value
+    becomes null. Older compilers write the source of a name beside the fields it belongs to; the value is
+    then under `name`.
     """
     scope = paths.split(path)[0]
     return {key: _resolved(ledger, scope, value) for key, value in config.items()}

@@ -26,7 +26,9 @@ CONTAINERS = frozenset({TaskKind.ROOT, TaskKind.DAG, TaskKind.LOOP})
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """A nested pipeline failed and starts anew after `delay` seconds: `record` replaces its record, `removed` go."""
+    """A nested pipeline failed and starts anew after `delay` seconds: `record` replaces its record, `removed`
+    go.
+    """
 
     record: TaskRun
     removed: tuple[str, ...]
@@ -35,14 +37,18 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """`ended` are the new records of what ended around the task, innermost first; the ledger has them already."""
+    """`ended` are the new records of what ended around the task, innermost first; the ledger has them
+    already.
+    """
 
     ended: tuple[TaskRun, ...] = ()
     restart: Restart | None = None
 
 
 def settle(ledger: Ledger, path: str) -> Settlement:
-    """What ends, or starts anew, because the record at `path` ended or was opened. Applies it to the ledger."""
+    """What ends, or starts anew, because the record at `path` ended or was opened. Applies it to the
+    ledger.
+    """
     ended: list[TaskRun] = []
     record = ledger.get(path)
     current = path if record is not None and _is_open(record) else paths.container(path)
@@ -62,7 +68,9 @@ def settle(ledger: Ledger, path: str) -> Settlement:
 
 
 def retry_delay(retry: Retry, failures: int) -> float | None:
-    """Seconds to wait before the next try after the `failures`-th failure (1 = first), None when none is left."""
+    """Seconds to wait before the next try after the `failures`-th failure (1 = first), None when none is
+    left.
+    """
     if failures > retry.max_retries:
         return None
     try:
@@ -73,7 +81,9 @@ def retry_delay(retry: Retry, failures: int) -> float | None:
 
 
 def may_retry(ledger: Ledger, path: str, failures: int) -> float | None:
-    """The delay before the next try of the task at `path`, None when its policy, or the run's end, forbids one."""
+    """The delay before the next try of the task at `path`, None when its policy, or the run's end, forbids
+    one.
+    """
     task = ledger.place(path).task
     if task is None or task.retry is None or ledger.canceled:
         return None
@@ -174,7 +184,9 @@ def _dag_outputs(ledger: Ledger, record: TaskRun) -> Values:
 
 
 def _selected(ledger: Ledger, dag_path: str, output: DagOutput) -> Iterator[tuple[Values, str]]:
-    """The outputs that the selectors offer. `OneOf` takes the first whose task succeeded (KFP: COMPLETE or CACHED)."""
+    """The outputs that the selectors offer. `OneOf` takes the first whose task succeeded (KFP: COMPLETE or
+    CACHED).
+    """
     for selector in output.selectors:
         child = ledger.get(paths.child(dag_path, selector.task))
         if child is not None and (child.state is State.SUCCEEDED or not output.one_of):
@@ -182,7 +194,8 @@ def _selected(ledger: Ledger, dag_path: str, output: DagOutput) -> Iterator[tupl
 
 
 def _collected(ledger: Ledger, record: TaskRun) -> Values:
-    """`dsl.Collected`: parameters as one list per loop, artifacts as one flat list; iterations without a value are left out.
+    """`dsl.Collected`: parameters as one list per loop, artifacts as one flat list; iterations without a
+    value are left out.
 
     KFP's backend flattens nested parameter lists as well; its SDK types them as nested, which is what we do.
     """

@@ -16,6 +16,7 @@ from typing import Final, NoReturn, cast
 
 from penstock.errors import ResolutionError
 from penstock.model.value import Json
+
 MAX_DEPTH: Final = 200
 """Deeper lists and structs are refused, which keeps every walk clear of Python's recursion limit."""
 

@@ -16,7 +16,7 @@ SECONDS: sa.Double[float] = sa.Double()
 """The type of times and of spans of time."""
 
 
-class database_clock(FunctionElement[float]):
+class database_clock(FunctionElement[float]):  # noqa: N801 - as SQLAlchemy calls its functions
     """The database's own time in seconds since the epoch; every machine agrees on it."""
 
     type: TypeEngine[float] = SECONDS

@@ -185,9 +185,9 @@ class Tasks:
                         f"task '{change.path}' was reopened meanwhile (generation {former.generation}); "
                         f"a change of generation {change.generation} comes too late"
                     )
-                change = _timed(change, former, now)
-                formers[change.path] = draft.write(change, former)
-                recorded.append(change)
+                timed = _timed(change, former, now)
+                formers[change.path] = draft.write(timed, former)
+                recorded.append(timed)
             draft.execute(connection)
         return tuple(recorded)
 

@@ -16,7 +16,13 @@ DATASET = {"artifactType": {"schemaTitle": "system.Dataset", "schemaVersion": "0
 
 def pipeline(uri: str, *, reimport: bool) -> str:
     reader = {"container": {"image": "alpine", "command": ["true"]}}
-    importer = {"importer": {"artifactUri": {"constant": uri}, "reimport": reimport, "typeSchema": DATASET["artifactType"]}}
+    importer = {
+        "importer": {
+            "artifactUri": {"constant": uri},
+            "reimport": reimport,
+            "typeSchema": DATASET["artifactType"],
+        }
+    }
     document = {
         "pipelineInfo": {"name": "imports"},
         "schemaVersion": "2.1.0",
@@ -37,7 +43,12 @@ def pipeline(uri: str, *, reimport: bool) -> str:
                         "cachingOptions": {"enableCache": True},
                         "inputs": {
                             "artifacts": {
-                                "data": {"taskOutputArtifact": {"producerTask": "importer", "outputArtifactKey": "artifact"}}
+                                "data": {
+                                    "taskOutputArtifact": {
+                                        "producerTask": "importer",
+                                        "outputArtifactKey": "artifact",
+                                    }
+                                }
                             }
                         },
                     },

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import ResolutionError
+from penstock.model import Json
 from penstock.planner.expressions import (
     MAX_CHAIN,
     MAX_LENGTH,
@@ -21,7 +22,7 @@ from penstock.planner.expressions import (
     explain,
     select,
 )
-from penstock.planner.values import Json, go_json, parse_json, to_text
+from penstock.planner.values import go_json, parse_json, to_text
 from tests.unit.planner.vectors import read_vectors
 
 X = "inputs.parameter_values['x']"

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import ResolutionError
+from penstock.model import Json
 from penstock.planner.placeholders import local_path, resolve_arguments, resolve_constant, resolve_text
 from penstock.planner.templates import RUN_FIELDS, References, references
-from penstock.planner.values import Json, normalize
+from penstock.planner.values import normalize
 
 DATASET: dict[str, Json] = {
     "name": "42",

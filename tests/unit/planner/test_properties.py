@@ -19,7 +19,9 @@ ARGUMENTS = {"n": 4}
 
 
 class Engine:
-    """The smallest engine over the planner: a bag of hints, a set of running attempts, a history of records."""
+    """The smallest engine over the planner: a bag of hints, a set of running attempts, a history of
+    records.
+    """
 
     def __init__(self, pipeline: Pipeline, world: int, order: int, *, chaos: bool) -> None:
         self.pipeline, self.world, self.chaos = pipeline, world, chaos

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import ResolutionError
+from penstock.model import Json
 from penstock.planner.values import (
     MAX_DEPTH,
     Json,
