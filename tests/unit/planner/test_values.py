@@ -15,7 +15,6 @@ from penstock.errors import ResolutionError
 from penstock.model import Json
 from penstock.planner.values import (
     MAX_DEPTH,
-    Json,
     coerce,
     excerpt,
     go_json,
