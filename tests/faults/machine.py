@@ -175,6 +175,15 @@ class Machine:
             query = "SELECT owner FROM run_heads WHERE run_id = ?"
             return connection.execute(query, (run_id,)).fetchone()[0] or ""
 
+    def changes(self) -> int:
+        """How often tasks of the run have changed."""
+        run_id = self.run_id()
+        if not run_id:
+            return 0
+        with checker.database(self.home) as connection:
+            query = "SELECT revision FROM run_heads WHERE run_id = ?"
+            return int(connection.execute(query, (run_id,)).fetchone()[0])
+
     def change(self, statement: str, *values: str | float) -> None:
         """Change the database behind penstock's back."""
         with closing(sqlite3.connect(self.home / "penstock.db", timeout=30)) as connection, connection:

@@ -85,7 +85,7 @@ def _failpoints(notes: Sequence[Note]) -> Iterator[str]:
 def _random(notes: Sequence[Note]) -> Iterator[str]:
     yield "## At random moments"
     yield ""
-    yield "After so many side effects of the components, or writes to the database."
+    yield "After so many side effects of the components, or changes of tasks, and writes to the database then."
     yield ""
     yield "| seed | killed | after | in flight | lost | verdict |"
     yield "|---|---|---|---|---|---|"

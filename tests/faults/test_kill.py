@@ -62,17 +62,18 @@ def test_a_run_killed_at_a_failpoint_ends_as_if_nothing_had_happened(
 class Kill:
     """`whom`: the engine; the engine, and its tasks are held up until the next one has come; everything.
 
-    When: after `count` side effects, or writes to the database, as `what` says, once `flying` attempts are
-    in flight.
+    When: after `count` side effects, or changes of tasks, as `what` says, then so many writes to the database,
+    once `flying` attempts are in flight.
     """
 
     whom: str
     what: str
     count: int
+    writes: int
     flying: int
 
     def __str__(self) -> str:
-        return f"{self.count} {self.what}"
+        return f"{self.count} {self.what}, {self.writes} writes"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -89,10 +90,10 @@ def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(
     with scenarios.machine(tmp_path, LARGE) as machine, machine.watch() as watch:
         engine = machine.run(tmp_path / "pipeline.yaml", *arguments(doomed))
         while len(flying) < times or not any(flying):
-            what = dice.choice(("side effects", "writes"))
-            whole = expected.lines if what == "side effects" else expected.writes
-            left = int(whole * (1 - machine.lines() / expected.lines) * 0.6)
-            kill = Kill(whom, what, dice.randrange(1, max(2, left)), 0 if flying else 2)
+            what = dice.choice(("side effects", "changes"))
+            whole = expected.lines if what == "side effects" else expected.changes
+            left = int(whole * (1 - machine.lines() / expected.lines) * 0.7)
+            kill = Kill(whom, what, dice.randrange(max(1, left)), dice.randrange(8), 0 if flying else 2)
             if not _kill_at(kill, machine, engine, watch):
                 break
             moments.append(str(kill))
@@ -108,13 +109,15 @@ def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(
 
 def _kill_at(kill: Kill, machine: Machine, engine: Engine, watch: Watch) -> bool:
     """False when it ended by itself before."""
-    begun, writes = machine.lines(), 0
+    so_far = machine.lines if kill.what == "side effects" else machine.changes
+    begun, writes = so_far(), 0
 
     def due(names: list[str]) -> bool:
         nonlocal writes
+        if so_far() - begun < kill.count or checker.in_flight(machine.side) < kill.flying:
+            return False
         writes += names.count("penstock.db-wal")
-        passed = machine.lines() - begun if kill.what == "side effects" else writes
-        return passed >= kill.count and checker.in_flight(machine.side) >= kill.flying
+        return writes >= kill.writes
 
     if not machine.reached(due, engine, watch) or engine.kill() != KILLED:
         return False

@@ -62,15 +62,17 @@ def test_a_second_signal_kills_what_does_not_want_to_end(bare: Bare) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_signal_at_any_moment_cancels_the_run(seed: int, scenarios: Scenarios, tmp_path: Path) -> None:
     dice = random.Random(1000 + seed)
-    wanted = dice.randrange(1, scenarios.reference(LARGE, doomed=False).writes * 2 // 3)
-    writes = 0
+    wanted = dice.randrange(scenarios.reference(LARGE, doomed=False).changes * 2 // 3)
+    writes, more = 0, dice.randrange(8)
 
     with scenarios.machine(tmp_path, LARGE) as machine, machine.watch() as watch:
 
         def due(names: list[str]) -> bool:
             nonlocal writes
+            if machine.changes() < wanted or not (machine.run_id() and machine.owner(machine.run_id())):
+                return False
             writes += names.count("penstock.db-wal")
-            return writes >= wanted and machine.run_id() != "" and machine.owner(machine.run_id()) != ""
+            return writes >= more
 
         engine = machine.run(tmp_path / "pipeline.yaml", *arguments(doomed=False))
         assert machine.reached(due, engine, watch)
