@@ -54,6 +54,7 @@ class Diagnosis:
 
 
 _EMULATED: Mapping[FeatureName, str] = {
+    FeatureName.PIPELINE_ROOT: "not used: artifacts go to PENSTOCK_PIPELINE_ROOT",
     FeatureName.RESOURCES: "recorded, not enforced: a process has the whole machine",
     FeatureName.ACCELERATOR: "not reserved: a process sees the accelerators that the machine has",
     FeatureName.NODE_SELECTOR: "without effect: there is one machine",
