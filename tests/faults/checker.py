@@ -42,11 +42,11 @@ def side_effects(side: Path) -> list[Line]:
     return found
 
 
-def in_flight(side: Path) -> int:
-    """Attempts that have said they started and not that they finished."""
+def in_flight(side: Path) -> set[str]:
+    """Attempts that have said they started and not that they finished; also those that were killed since."""
     lines = side_effects(side)
     finished = {line.attempt for line in lines if line.phase == "finish"}
-    return len({line.attempt for line in lines if line.phase == "start"} - finished)
+    return {line.attempt for line in lines if line.phase == "start"} - finished
 
 
 @contextmanager

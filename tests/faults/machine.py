@@ -107,6 +107,7 @@ class Machine:
     engines: list[Engine] = field(default_factory=list[Engine])
     _before: set[int] = field(default_factory=set[int])
     _earlier: set[str] = field(default_factory=set[str])
+    _dead: set[str] = field(default_factory=set[str])
 
     @property
     def home(self) -> Path:
@@ -232,6 +233,10 @@ class Machine:
         """How many lines the side-effect file has (of one phase)."""
         return sum(1 for line in checker.side_effects(self.side) if phase in ("", line.phase))
 
+    def in_flight(self) -> int:
+        """Attempts that have started and not finished, without those that went down with the machine."""
+        return len(checker.in_flight(self.side) - self._dead)
+
     def tasks(self) -> list[int]:
         """Every live process on this machine but the engines: those are what the engines started."""
         known = self._before | {engine.pid for engine in self.engines}
@@ -245,14 +250,21 @@ class Machine:
             except ProcessLookupError:
                 continue
 
-    def crash(self) -> None:
-        """Everything is gone at once, as when the power fails."""
+    def crash(self) -> int:
+        """Everything is gone at once, as when the power fails; how many attempts were in flight."""
         for engine in self.engines:
             if engine.process.poll() is None:
                 engine.kill()
+        # Nobody is to see another one die.
+        held: set[int] = set()
+        while held != (held := set(self.tasks())):
+            self.signal_tasks(signal.SIGSTOP)
+        flying = self.in_flight()
         while self.tasks():
             self.signal_tasks(signal.SIGKILL)
             self.reap()
+        self._dead |= checker.in_flight(self.side)
+        return flying
 
     def reap(self) -> None:
         """Bury the dead that came back to this process, as init does."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from penstock.execution.failpoints import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLACE = ROOT / "docs" / "faults.md"
@@ -42,12 +46,16 @@ class Note:
     lost: int
     problems: list[str]
 
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
+    def to_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_text(text: str) -> Note:
+        return Note(**json.loads(text))
 
 
 def page(notes: Sequence[Note], others: Sequence[tuple[str, str]]) -> str:
-    """`others` are further tests: what they say, and how they ended."""
+    """`others` are further tests: what they say, and how they ended, each time."""
     head = _HEAD.format(
         commit=_commit(),
         kills=sum(len(note.flying) for note in notes),
@@ -66,7 +74,12 @@ def page(notes: Sequence[Note], others: Sequence[tuple[str, str]]) -> str:
         "| what | outcome |",
         "|---|---|",
     ]
-    lines += [f"| {what} | {outcome} |" for what, outcome in sorted(others)]
+    outcomes: dict[str, Counter[str]] = {}
+    for name, outcome in others:
+        outcomes.setdefault(name, Counter())[outcome] += 1
+    for name in sorted(outcomes):
+        found = ", ".join(f"{count} {outcome}" for outcome, count in outcomes[name].items())
+        lines.append(f"| {name} | {found} |")
     return "\n".join(lines) + "\n"
 
 
@@ -77,15 +90,19 @@ def _failpoints(notes: Sequence[Note]) -> Iterator[str]:
     yield ""
     yield "| failpoint | killed | in flight | lost | verdict |"
     yield "|---|---|---|---|---|"
-    for note in notes:
-        if note.group == "failpoint":
-            yield f"| `{note.name}` | {note.whom} | {sum(note.flying)} | {note.lost} | {_verdict(note)} |"
+    for note in sorted((note for note in notes if note.group == "failpoint"), key=_place):
+        yield f"| `{note.name}` | {note.whom} | {sum(note.flying)} | {note.lost} | {_verdict(note)} |"
+
+
+def _place(note: Note) -> tuple[int, str, str]:
+    name, _, turn = note.name.partition(":")
+    return NAMES.index(name), turn, note.whom
 
 
 def _random(notes: Sequence[Note]) -> Iterator[str]:
     yield "## At random moments"
     yield ""
-    yield "After so many side effects of the components, or changes of tasks, and writes to the database then."
+    yield "After so many side effects of the components or changes of tasks, and writes to the database then."
     yield ""
     yield "| seed | killed | after | in flight | lost | verdict |"
     yield "|---|---|---|---|---|---|"

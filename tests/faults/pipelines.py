@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.model import Json, JsonObject
+from penstock.model import JsonObject
 from tests.faults.workload import constant, dag, given, made_by, output, pipeline, retry, task
 
 _COMPLETED = "ALL_UPSTREAM_TASKS_COMPLETED"
@@ -86,12 +86,9 @@ def primer(name: str) -> JsonObject:
 
 def single(component: str, *, retries: int = 0, backoff: float = 0.0, count: int = 1) -> JsonObject:
     """`count` independent tasks of one component, and one that never comes up."""
-    policy: dict[str, Json] = {"retryPolicy": retry(retries, backoff)} if retries else {}
     names = [f"task-{n}" for n in range(1, count + 1)]
-    tasks = [
-        *(task(name, component, **policy) for name in names),
-        task("never", "pause", after=names),
-    ]
+    tasks = [task(name, component, retryPolicy=retry(retries, backoff)) for name in names]
+    tasks.append(task("never", "pause", after=names))
     return pipeline(f"faults-{component}", dag(tasks))
 
 

@@ -15,7 +15,7 @@ from tests.faults.scenarios import SMALL, Scenarios, arguments
 def _begin(machine: Machine, watch: Watch) -> Engine:
     """An engine with two attempts in flight."""
     engine = machine.run(machine.folder / "pipeline.yaml", *arguments(doomed=False))
-    assert machine.until(lambda: checker.in_flight(machine.side) >= 2, engine, watch)
+    assert machine.until(lambda: machine.in_flight() >= 2, engine, watch)
     return engine
 
 
@@ -73,7 +73,7 @@ def test_an_engine_that_slept_goes_on(scenarios: Scenarios, tmp_path: Path) -> N
     with scenarios.machine(tmp_path, SMALL) as machine, machine.watch() as watch:
         engine = _begin(machine, watch)
         engine.signal(signal.SIGSTOP)
-        assert machine.until(lambda: checker.in_flight(machine.side) == 0, engine, watch)
+        assert machine.until(lambda: machine.in_flight() == 0, engine, watch)
         engine.signal(signal.SIGCONT)
 
         assert engine.wait() == 0

@@ -48,9 +48,7 @@ def test_a_run_killed_at_a_failpoint_ends_as_if_nothing_had_happened(
     with scenarios.machine(tmp_path, SMALL) as machine:
         engine = machine.run(tmp_path / "pipeline.yaml", *arguments(doomed=False), failpoint=armed)
         assert engine.wait() == KILLED, f"{armed} was never reached"
-        if whom == "machine":
-            machine.crash()
-        flying = checker.in_flight(machine.side)
+        flying = machine.crash() if whom == "machine" else machine.in_flight()
         _finish(machine)
         verdict = scenarios.verdict(machine, doomed=False, lost_allowed=whom == "machine")
     record(Note("failpoint", failpoint, whom, [], [flying], verdict.lost, verdict.problems))
@@ -62,8 +60,8 @@ def test_a_run_killed_at_a_failpoint_ends_as_if_nothing_had_happened(
 class Kill:
     """`whom`: the engine; the engine, and its tasks are held up until the next one has come; everything.
 
-    When: after `count` side effects, or changes of tasks, as `what` says, then so many writes to the database,
-    once `flying` attempts are in flight.
+    When: after `count` side effects, or changes of tasks, as `what` says, and so many writes to the database
+    then, once `flying` attempts are in flight.
     """
 
     whom: str
@@ -94,10 +92,11 @@ def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(
             whole = expected.lines if what == "side effects" else expected.changes
             left = int(whole * (1 - machine.lines() / expected.lines) * 0.7)
             kill = Kill(whom, what, dice.randrange(max(1, left)), dice.randrange(8), 0 if flying else 2)
-            if not _kill_at(kill, machine, engine, watch):
+            found = _kill_at(kill, machine, engine, watch)
+            if found is None:
                 break
             moments.append(str(kill))
-            flying.append(checker.in_flight(machine.side))
+            flying.append(found)
             engine = _go_on(machine, watch, arguments(doomed))
         _finish(machine, engine)
         verdict = scenarios.verdict(machine, doomed=doomed, lost_allowed=whom == "machine")
@@ -107,25 +106,25 @@ def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(
     assert any(flying), "no attempt was in flight when it was killed"
 
 
-def _kill_at(kill: Kill, machine: Machine, engine: Engine, watch: Watch) -> bool:
-    """False when it ended by itself before."""
+def _kill_at(kill: Kill, machine: Machine, engine: Engine, watch: Watch) -> int | None:
+    """How many attempts were in flight; None when it ended by itself before."""
     so_far = machine.lines if kill.what == "side effects" else machine.changes
     begun, writes = so_far(), 0
 
     def due(names: list[str]) -> bool:
         nonlocal writes
-        if so_far() - begun < kill.count or checker.in_flight(machine.side) < kill.flying:
+        if so_far() - begun < kill.count or machine.in_flight() < kill.flying:
             return False
         writes += names.count("penstock.db-wal")
         return writes >= kill.writes
 
     if not machine.reached(due, engine, watch) or engine.kill() != KILLED:
-        return False
+        return None
+    if kill.whom == "machine":
+        return machine.crash()
     if kill.whom == "frozen":
         machine.signal_tasks(signal.SIGSTOP)
-    elif kill.whom == "machine":
-        machine.crash()
-    return True
+    return machine.in_flight()
 
 
 def _go_on(machine: Machine, watch: Watch, given: tuple[str, ...]) -> Engine:
