@@ -62,7 +62,8 @@ def traits(pipeline: Pipeline, task: Task) -> str:
     if task.trigger.strategy is TriggerStrategy.ALL_UPSTREAM_TASKS_COMPLETED:
         found.append("runs although upstream failed")
     if task.retry is not None:
-        found.append(f"{task.retry.max_retries} retries")
+        tries = task.retry.max_retries
+        found.append(f"{tries} {'retry' if tries == 1 else 'retries'}")
     component = pipeline.component_of(task)
     if component.dag is None:
         executor = pipeline.executor_of(component)

@@ -7,11 +7,11 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from penstock.cli import run_cli
-from penstock.model import JsonObject
 from tests.documents import (
     INT,
     TEXT,
@@ -39,7 +39,7 @@ class Answer:
         return self.out.splitlines()
 
     @property
-    def objects(self) -> list[JsonObject]:
+    def objects(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines]
 
     @property

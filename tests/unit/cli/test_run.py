@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -64,7 +63,7 @@ class TestJson:
             "RUNNING",
             "SUCCEEDED",
         ]
-        run: Any = last["run"]
+        run = last["run"]
         assert set(run) == {"id", "state", "error", "outputs", "tasks"}
         assert (run["state"], run["error"], run["outputs"]["total"]) == ("SUCCEEDED", None, 5)
         assert set(run["tasks"]) == {"add", "use"}
@@ -81,7 +80,7 @@ class TestJson:
         assert model["uri"].startswith("file:///")
 
     def test_tasks_inside_loops_stand_under_their_paths(self, penstock: Penstock, everything: Path) -> None:
-        run: Any = penstock("run", everything, "--json").objects[-1]["run"]
+        run = penstock("run", everything, "--json").objects[-1]["run"]
 
         assert set(run["tasks"]) == {
             "loop", "loop[0]", "loop[0]/say", "loop[1]", "loop[1]/say", "never", "flaky", "cleanup",
@@ -93,7 +92,7 @@ class TestJson:
         answer = penstock("run", failing, "-p", "fails=yes", "--json")
 
         assert answer.code == 1
-        run: Any = answer.objects[-1]["run"]
+        run = answer.objects[-1]["run"]
         assert run["state"] == "FAILED"
         assert run["tasks"]["broken"]["error"] == "task 'broken' ended with exit code 1: it broke"
         assert "broken" in run["error"] and "it broke" in run["error"]
@@ -194,10 +193,10 @@ def test_fail_fast_starts_nothing_new(penstock: Penstock, tmp_path: Path) -> Non
     answer = penstock("run", document, "--fail-fast", "--parallel", "1", "--json")
 
     assert answer.code == 1
-    run: Any = answer.objects[-1]["run"]
+    run = answer.objects[-1]["run"]
     others = [run["tasks"][f"other-{n}"]["state"] for n in range(4)]
     assert others == ["SKIPPED"] * 4
-    patient: Any = penstock("run", document, "--parallel", "1", "--json").objects[-1]["run"]
+    patient = penstock("run", document, "--parallel", "1", "--json").objects[-1]["run"]
     assert [patient["tasks"][f"other-{n}"]["state"] for n in range(4)] == ["SUCCEEDED"] * 4
 
 
@@ -223,7 +222,7 @@ printf %s $most >"$most_seen"
     tasks = [Shell(f"task-{n}", script, outputs={"most_seen": "NUMBER_INTEGER"}) for n in range(3)]
     document = write(pipeline("meeting", *tasks), tmp_path / "meeting.yaml")
 
-    run: Any = penstock("run", document, "--parallel", str(parallel), "--json").objects[-1]["run"]
+    run = penstock("run", document, "--parallel", str(parallel), "--json").objects[-1]["run"]
 
     assert max(task["outputs"]["most_seen"] for task in run["tasks"].values()) == at_once
 
@@ -231,7 +230,7 @@ printf %s $most >"$most_seen"
 def test_artifacts_go_where_the_pipeline_root_says(penstock: Penstock, adding: Path, tmp_path: Path) -> None:
     root = tmp_path / "artifacts of mine"
 
-    run: Any = penstock("run", adding, "-p", "x=3", "--json", "--pipeline-root", root).objects[-1]["run"]
+    run = penstock("run", adding, "-p", "x=3", "--json", "--pipeline-root", root).objects[-1]["run"]
 
     assert run["outputs"]["model"]["uri"].startswith(root.as_uri())
 

@@ -17,8 +17,7 @@ from tests.unit.cli.conftest import Penstock
 
 
 def last_run(penstock: Penstock) -> dict[str, Any]:
-    found: Any = penstock("runs", "get", "latest", "--json").objects[-1]["run"]
-    return found
+    return penstock("runs", "get", "latest", "--json").objects[-1]["run"]
 
 
 class TestList:
@@ -76,7 +75,7 @@ class TestGet:
         assert penstock("runs", "get", "latest", "--json").objects == [said]
 
     def test_a_run_goes_by_its_id_an_end_of_it_or_its_name(self, penstock: Penstock, adding: Path) -> None:
-        run: Any = penstock("run", adding, "-p", "x=3", "--name", "one", "--json").objects[-1]["run"]
+        run = penstock("run", adding, "-p", "x=3", "--name", "one", "--json").objects[-1]["run"]
 
         for name in (run["id"], run["id"][-8:], "one", "latest"):
             assert penstock("runs", "get", name, "--json").objects[0]["run"]["id"] == run["id"]
@@ -154,7 +153,7 @@ class TestRetry:
         answer = penstock("runs", "retry", "latest", "-p", "fails=no", "--json")
 
         assert answer.code == 0
-        tasks: Any = answer.objects[-1]["run"]
+        tasks = answer.objects[-1]["run"]
         assert {task["state"] for task in tasks["tasks"].values()} == {"SUCCEEDED"}
 
     def test_from_a_task_on_everything_runs_again_without_the_cache(
