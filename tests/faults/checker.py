@@ -196,9 +196,11 @@ class _Judgement:
         last: dict[str, Row] = {}
         for row in self._history:
             former = last.get(row["path"])
-            again = former is not None and former["state"] in ENDED and row["state"] is not None
-            if again and row["generation"] <= former["generation"]:
-                yield f"task '{row['path']}' became {row['state']} after it had ended {former['state']}"
+            ended = (
+                former is not None and former["state"] in ENDED and row["generation"] <= former["generation"]
+            )
+            if ended and row["state"] is not None:
+                yield f"task '{row['path']}' became {row['state']} after it had ended"
             last[row["path"]] = row
         recorded = {task["path"]: task["state"] for task in self._tasks}
         told = {path: row["state"] for path, row in last.items() if row["state"] is not None}

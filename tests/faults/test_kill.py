@@ -118,13 +118,18 @@ def _kill_at(kill: Kill, machine: Machine, engine: Engine, watch: Watch) -> int 
         writes += names.count("penstock.db-wal")
         return writes >= kill.writes
 
-    if not machine.reached(due, engine, watch) or engine.kill() != KILLED:
+    if not machine.reached(due, engine, watch):
         return None
-    if kill.whom == "machine":
-        return machine.crash()
     if kill.whom == "frozen":
         machine.signal_tasks(signal.SIGSTOP)
-    return machine.in_flight()
+    flying = machine.in_flight()
+    if engine.kill() != KILLED:
+        return None
+    if kill.whom == "frozen":
+        machine.signal_tasks(signal.SIGSTOP)
+    elif kill.whom == "machine":
+        machine.crash()
+    return flying
 
 
 def _go_on(machine: Machine, watch: Watch, given: tuple[str, ...]) -> Engine:
