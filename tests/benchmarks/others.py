@@ -15,7 +15,7 @@ _LOOK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """Processor seconds so far: of everybody; of this process with the children it waited for. And the time."""
+    """Processor seconds so far, of everybody and of this process with its ended children, and the time."""
 
     everybody: float
     ours: float
