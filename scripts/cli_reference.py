@@ -19,8 +19,8 @@ _HEAD = """\
 
 <!-- Written by scripts/cli_reference.py. -->
 
-Wherever a command takes a run, its id will do, a beginning or an end of the id, its name, or `latest`. A task is
-named by its [path](task-paths.md) or by the end of it. An artifact is named by its id, an end of it, or
+Wherever a command takes a run, its id will do, a beginning or an end of the id, its name, or `latest`. A task
+is named by its [path](task-paths.md) or by the end of it. An artifact is named by its id, an end of it, or
 `RUN:TASK.OUTPUT`, such as `latest:train-model.model`; `RUN:OUTPUT` is an output of the pipeline itself.
 
 Tables and sentences are for people and may change. Programs use [`--json`](json-lines.md) and exit codes:

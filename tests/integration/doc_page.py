@@ -1,9 +1,9 @@
 """A page of the documentation, and its commands run as they are printed.
 
-In a fenced `console` block a line that begins with `$ ` is a command (`> ` goes on with it), and what follows is
-what it prints. An ellipsis (…) stands for anything within a line, and as a line of its own for any lines. Ids,
-times, durations and the width of columns may differ. A fenced block with a title is a file of that name. Comments
-before a block say more: `<!-- not run: reason -->`, `<!-- exit code: 1 -->`.
+In a fenced `console` block a line that begins with `$ ` is a command (`> ` goes on with it), and what follows
+is what it prints. An ellipsis (…) stands for anything within a line, and as a line of its own for any lines.
+Ids, times, durations and the width of columns may differ. A fenced block with a title is a file of that name.
+Comments before a block say more: `<!-- not run: reason -->`, `<!-- exit code: 1 -->`.
 
 `python -m tests.integration.doc_page PAGE…` runs pages and puts what was printed into them.
 """
@@ -57,7 +57,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`steps` are files and commands in their order; `not_run` the reasons given for blocks that are not run."""
+    """`steps` are files and commands in their order; `not_run` why some blocks are not run."""
 
     path: Path
     steps: tuple[Command | File, ...]

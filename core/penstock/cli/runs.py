@@ -72,6 +72,7 @@ def get_run(run: RunName, as_json: AsJson = False) -> None:
     with Workspace(load_settings()) as workspace:
         record = find_run(workspace, run)
         result = workspace.result(record.id)
+        abandoned = not record.state.ended and not workspace.is_driven(record)
     if as_json:
         typer.echo(json.dumps({"run": result.to_json()}, ensure_ascii=False))
         return
@@ -93,6 +94,8 @@ def get_run(run: RunName, as_json: AsJson = False) -> None:
         ],
     )
     print_report(result)
+    if abandoned:
+        typer.echo(f"no engine drives it: `penstock runs resume {short(record.id)}` goes on with it")
 
 
 @app.command()
