@@ -56,7 +56,7 @@ def _section(command: Any, name: str, depth: int) -> Iterator[str]:
     rows = [(f"`{_metavar(one)}`", one.help or "") for one in arguments]
     rows += [(_option(one), _help(one)) for one in options]
     if rows:
-        yield "\n| | |\n|---|---|\n"
+        yield "\n| argument or option | means |\n|---|---|\n"
         yield from (f"| {left} | {right.replace('|', chr(92) + '|')} |\n" for left, right in rows)
 
 

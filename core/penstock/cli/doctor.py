@@ -46,7 +46,8 @@ def _print(found: Diagnosis, name: str, each: bool) -> None:
     for engine in dict.fromkeys(one.engine for one in found.findings):
         typer.echo(f"on engine {engine}")
         mine = [one for one in found.findings if one.engine == engine]
-        print_table(("SUPPORT", "FEATURE", "PLACE", "HOW"), [_row(*one) for one in _grouped(mine, each)])
+        rows = [row for one in _grouped(mine, each) for row in _rows(*one)]
+        print_table(("SUPPORT", "FEATURE", "PLACE"), rows)
     for title, names in (
         ("images", found.images),
         ("secrets", found.secrets),
@@ -76,8 +77,10 @@ def _grouped(findings: Sequence[Finding], each: bool) -> list[tuple[Finding, int
     return [(many[0], len(many) - 1) for many in groups.values()]
 
 
-def _row(one: Finding, more: int) -> tuple[str, str, str, str]:
-    return one.support.value, one.feature, one.place + (f" (+{more})" if more else ""), one.text
+def _rows(one: Finding, more: int) -> list[tuple[str, str, str]]:
+    """The place, and below it what there is to say."""
+    rows = [(one.support.value, one.feature, one.place + (f" (+{more})" if more else ""))]
+    return [*rows, ("", "", one.text)] if one.text else rows
 
 
 def _to_json(found: Diagnosis) -> JsonObject:

@@ -16,6 +16,8 @@ from penstock.model import Reason, State
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "docs" / "reference"
+GENERATED = ("conformance.md", "benchmarks.md", "faults.md")
+LINKING = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
 def page(name: str) -> str:
@@ -70,6 +72,24 @@ def test_signatures_are_those_of_the_functions(function: object) -> None:
         default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
         expected.append(f"{parameter.name}{default}".replace("'", '"'))
     assert shown == expected
+
+
+@pytest.mark.parametrize("path", LINKING, ids=lambda path: path.stem)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        place, _, anchor = target.partition("#")
+        if "://" in target or place.rpartition("/")[2] in GENERATED:
+            continue
+        found = (path.parent / place) if place else path
+        assert found.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [_anchor(one) for one in headings], target
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w]+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip())
 
 
 def test_the_navigation_has_every_page() -> None:
