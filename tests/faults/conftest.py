@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -19,6 +20,12 @@ Record: TypeAlias = Callable[[Note], None]
 FULL = os.environ.get("PENSTOCK_FULL") == "1"
 
 _reports: list[pytest.TestReport] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def linux() -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("watches files, processes and orphans in the way of Linux")
 
 
 @pytest.fixture(scope="session")
