@@ -80,6 +80,8 @@ def compile_pipeline(source: Path, function: str, kfp: str, environments: Enviro
     )
     if done.returncode != 0:
         raise InvalidInputError(f"{source} cannot be compiled with {kfp}: {_last_line(done.stderr)}")
+    if not target.is_file():
+        raise InvalidInputError(f"{source} cannot be compiled: it ends the interpreter when it is imported")
 
 
 def compile_request(kfp: str, environments: Environments) -> EnvironmentRequest:

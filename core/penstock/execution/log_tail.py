@@ -12,6 +12,8 @@ _CHUNK = 1 << 16
 _LONGEST = 1 << 16
 _NOISE: Final = re.compile(r"""[\]\[{}",\s]*$|"|\[KFP Executor [^\]]* INFO\]""")
 """Brackets alone, the lines of the executor input, and the executor's own."""
+_CONTROL: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])|[\x00-\x1f\x7f-\x9f]+")
+"""What moves a terminal's cursor or changes its colours."""
 
 
 class LogTail:
@@ -53,7 +55,8 @@ class LogTail:
 def last_line(path: Path, limit: int = 200) -> str:
     """The last line of a log that tells a person something, cut to `limit` characters; "" without one.
 
-    What KFP's executor says of itself before it runs the component is passed over.
+    What KFP's executor says of itself before it runs the component is passed over. Of a line that was written
+    over, as progress bars are, the last state counts.
     """
     try:
         with path.open("rb") as log:
@@ -63,7 +66,7 @@ def last_line(path: Path, limit: int = 200) -> str:
     except OSError:
         return ""
     for line in reversed(lines):
-        text = line.strip()
+        text = _CONTROL.sub("", line.rstrip().rpartition("\r")[2]).strip()
         if text and not _NOISE.match(text):
             return text if len(text) <= limit else text[: limit - 1] + "…"
     return ""

@@ -49,7 +49,8 @@ def read_mapping(path: os.PathLike[str], limit: int = MAX_BYTES) -> JsonObject:
     """
     try:
         text = _decode(_read(path, limit), limit)
-        found = [one for one in read_yaml(text, limit) if one is not None]
+        values = [read_json(text)] if text.lstrip().startswith("{") else read_yaml(text, limit)
+        found = [one for one in values if one is not None]
     except FaultError as fault:
         raise InvalidInputError(f"{os.fspath(path)}: {fault.problem}") from None
     if not found:

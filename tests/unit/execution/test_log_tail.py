@@ -44,3 +44,8 @@ def test_the_last_line_skips_blank_ones_and_is_cut(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a" * 500)
     assert last_line(tmp_path / "log", 10) == "aaaaaaaaa…"
     assert last_line(tmp_path / "missing") == ""
+
+
+def test_the_last_line_is_as_a_terminal_showed_it_without_colours(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("start\n10%\r100% \x1b[1;31mdone\x1b[0m\x07 \x1b]0;\r\n")
+    assert last_line(tmp_path / "log") == "100% done 0;"
