@@ -140,7 +140,7 @@ class TestDoctor:
 
         assert answer.code == 1
         assert answer.lines[1].split()[0] == "SUPPORT" and answer.lines[2].split()[0] == "refused"
-        assert "surely-no-such-program" in answer.lines[2]
+        assert "surely-no-such-program" in answer.lines[3]
         assert answer.lines[-1] == "pipeline odd cannot run on the embedded engine"
 
     def test_nothing_is_recorded(self, penstock: Penstock, everything: Path, home: Path) -> None:
