@@ -28,7 +28,7 @@ pytestmark = pytest.mark.corpus
 
 
 @pytest.mark.parametrize("disguised", [False, True], ids=["plain", "disguised"])
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in sorted(CASES)])
 def test_the_pipeline_does_what_its_case_says(
     name: str, disguised: bool, corpus: Path, home: Path, tmp_path: Path
 ) -> None:
