@@ -1,4 +1,6 @@
-"""`penstock artifacts`, `doctor`, `pipelines`, `config`, `version`, completion, and what all commands share."""
+"""`penstock artifacts`, `doctor`, `pipelines`, `config`, `version`, completion, and what all commands
+share.
+"""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_a_forked_child_uses_connections_of_its_own(url: str, store: Store, run:
         try:
             store.tasks.record(run.id, [task("child")])
             os._exit(0)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the child must not go on as a second pytest
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
