@@ -131,6 +131,11 @@ def stand_in(order: LaunchOrder, home: Path, scratch: Path) -> StandIn:
     return found
 
 
+def workspace_fields(has_workspace: bool) -> dict[str, str]:
+    """The placeholder of the workspace, by its name; none without a workspace."""
+    return {"workspace_path": WORKSPACE} if has_workspace else {}
+
+
 def claim(home: Path, name: str) -> Path:
     """The folder of a volume claim. Raises PlatformRefusedError for what is no Kubernetes name."""
     return home / "volumes" / _checked(name, "volume claim")

@@ -19,7 +19,7 @@ from penstock.execution.environments import Environments
 from penstock.execution.executor_input import Places, executor_input
 from penstock.execution.images import ImageRefusedError, PythonRequest, choose_python, wanted_python
 from penstock.execution.order import LaunchOrder
-from penstock.execution.platform import StandIn
+from penstock.execution.platform import StandIn, workspace_fields
 from penstock.execution.private_venv import private_venv
 from penstock.execution.pythons import running_python
 from penstock.execution.task_environment import host_path, task_environment
@@ -199,6 +199,7 @@ def _declared(order: LaunchOrder, executor: ContainerExecutor, given: JsonObject
 def _fields(order: LaunchOrder) -> dict[str, str]:
     return {
         **order.run.placeholders(),
+        **workspace_fields(order.workspace),
         "pipeline_task_name": order.task_name,
         "pipeline_task_uuid": order.attempt_id,
     }

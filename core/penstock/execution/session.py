@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder, RunFields
-from penstock.execution.platform import WORKSPACE
+from penstock.execution.platform import workspace_fields
 from penstock.execution.taskconfig import task_config_parameters
 from penstock.ir import load
 from penstock.model import ROOT, Artifact, Json, Pipeline, TaskRun, Values
@@ -79,7 +79,7 @@ def open_session(store: Store, run_id: str) -> Session:
     ledger = Ledger(
         pipeline,
         (root.inputs if root is not None else root_values(pipeline, run.id, run.arguments)).parameters,
-        placeholder_fields(fields, pipeline),
+        {**fields.placeholders(), **workspace_fields(has_workspace(pipeline))},
         fail_fast=options.fail_fast,
         records=records,
     )
@@ -115,17 +115,3 @@ def run_fields(run: RunRecord, pipeline: Pipeline) -> RunFields:
         create_time=created,
         schedule_time=created,
     )
-
-
-def placeholder_fields(fields: RunFields, pipeline: Pipeline) -> Mapping[str, str]:
-    """Run-level placeholders by the name between `{{$.` and `}}`."""
-    workspace = {"workspace_path": WORKSPACE} if has_workspace(pipeline) else {}
-    return {
-        **workspace,
-        "pipeline_job_name": fields.name,
-        "pipeline_job_resource_name": fields.resource_name,
-        "pipeline_job_uuid": fields.run_id,
-        "pipeline_job_create_time_utc": fields.create_time,
-        "pipeline_job_schedule_time_utc": fields.schedule_time,
-        "pipeline_root": fields.pipeline_root,
-    }
