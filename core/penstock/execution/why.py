@@ -10,6 +10,7 @@ from penstock.execution.session import Session, open_session
 from penstock.model import Json, Reason, State, Task, TaskKind, TaskRun
 from penstock.model import path as paths
 from penstock.planner.expressions import abridged, explain
+from penstock.planner.ledger import Ledger
 from penstock.planner.settle import CONTAINERS
 from penstock.planner.verdict import LEGACY_SCHEMA, Wait, verdict
 from penstock.store import AttemptRecord, RunRecord, Store
@@ -19,12 +20,11 @@ def why(store: Store, run_id: str, path: str) -> str:
     """Why the task at `path` is as it is. Raises NotFoundError for a path outside the run's pipeline."""
     session = open_session(store, run_id)
     record = session.ledger.get(path)
-    try:
-        place = session.ledger.place(path)
-    except KeyError:
-        raise NotFoundError(f"pipeline '{session.pipeline.name}' has no task '{path}'") from None
     if record is None:
+        if not _is_task(session.ledger, path):
+            raise NotFoundError(f"pipeline '{session.pipeline.name}' has no task '{path}'")
         return _without_record(session, path)
+    place = session.ledger.place(path)
     if place.task is None:
         return f"the run is {record.state.value}" + (f": {record.error}" if record.error else "")
     match record.state:
@@ -40,6 +40,20 @@ def why(store: Store, run_id: str, path: str) -> str:
             return f"task '{path}' waits for retry {record.retries} after this failure: {record.error}"
         case _:
             return f"task '{path}' is {record.state.value}"
+
+
+def _is_task(ledger: Ledger, path: str) -> bool:
+    """Whether a run could have a record there: what stands in a loop stands in one of its iterations."""
+    steps = path.split("/")
+    try:
+        for depth, step in enumerate(steps, 1):
+            task = ledger.place("/".join(steps[:depth])).task
+            loops = task is not None and task.loop is not None
+            if loops != step.endswith("]") and not (loops and depth == len(steps)):
+                return False
+    except KeyError:
+        return False
+    return True
 
 
 def _without_record(session: Session, path: str) -> str:
@@ -143,6 +157,8 @@ def _not_cached(store: Store, session: Session, record: TaskRun) -> str:
         return "its caching is switched off in the pipeline"
     if not session.options.cache:
         return "the run was started with the cache switched off"
+    if _was_cleared(store, session, record):
+        return "it was asked to run again, which passes the cache over"
     for run in store.runs.list(
         session.run.namespace, pipeline=session.run.pipeline, before=session.run.id, limit=50
     ):
@@ -166,6 +182,15 @@ def _not_cached(store: Store, session: Session, record: TaskRun) -> str:
         what = "the declared outputs or the artifact store"
         return f"it was not cached because {what} changed since {_named(run)}"
     return "it was not cached because no earlier run had done this task"
+
+
+def _was_cleared(store: Store, session: Session, record: TaskRun) -> bool:
+    """Whether the task itself, or a DAG around it, was named to run again."""
+    around = {record.path, *paths.ancestors(record.path)}
+    return any(
+        change.reason is Reason.REOPENED and change.generation == record.generation and change.path in around
+        for change in store.tasks.history(session.run.id)
+    )
 
 
 def _named(run: RunRecord) -> str:

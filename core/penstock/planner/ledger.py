@@ -100,7 +100,10 @@ class Ledger:
         if found is None:
             parent, _, name = static.rpartition("/")
             above = self.place(parent)
-            task = cast("Dag", above.component.dag).tasks[name]
+            dag = above.component.dag
+            if dag is None:
+                raise KeyError(path)
+            task = dag.tasks[name]
             exempt = above.exempt or task.trigger.strategy is TriggerStrategy.ALL_UPSTREAM_TASKS_COMPLETED
             found = self._places[static] = Place(task, self.pipeline.component_of(task), exempt)
         return found
