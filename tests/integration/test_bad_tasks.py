@@ -153,7 +153,9 @@ def test_no_child_is_left_behind(failed: tuple[Answer, dict[str, Any]], command:
 
 
 def test_children_of_a_task_that_succeeds_end_with_it(command: Command) -> None:
-    task = Shell("leaver", "(setsid sleep 600 >/dev/null 2>&1 &); sleep 600 & exit 0")
+    # The last sleep is waited for until it is one, and no longer the shell that becomes it.
+    script = "(setsid sleep 600 >/dev/null 2>&1 &); sleep 600 & until grep -q sleep /proc/$!/comm; do :; done"
+    task = Shell("leaver", script)
     path = write(pipeline("leaver", task), command.folder / "leaver.yaml")
 
     answer = command("run", path, "--json")
@@ -302,6 +304,24 @@ def test_values_in_lists_mappings_and_loops_arrive_as_they_are(command: Command)
     assert tasks["a-list"]["outputs"]["out"] == every
     assert tasks["a-mapping"]["outputs"]["out"] == VALUES
     assert tasks["loop"]["outputs"]["out"] == every
+
+
+def test_a_huge_argument_is_told_where_it_cannot_be_passed_on(command: Command) -> None:
+    """It goes into the record, and from task to task; only as an argument of a process it is too long."""
+    document = pipeline(
+        "huge",
+        Shell("one", 'printf %s "$value" >"$out"', {"value": (TEXT, given("value"))}, outputs={"out": TEXT}),
+        inputs={"value": TEXT},
+    )
+    params = command.folder / "huge.json"
+    params.write_text(json.dumps({"value": "x" * 5_000_000}))
+
+    answer = command("run", write(document, command.folder / "huge.yaml"), "--json", "--params", params)
+
+    assert answer.code == 1 and answer.err == ""
+    error = answer.run["tasks"]["one"]["error"]
+    assert "over the system's limit" in error and "its largest input is 'value'" in error
+    assert len(error) < 600
 
 
 def test_names_of_runs_and_experiments_are_no_paths(command: Command) -> None:

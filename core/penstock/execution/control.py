@@ -16,7 +16,7 @@ from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.reuse import reuse_imported
 from penstock.execution.session import Session, open_session, root_values
-from penstock.model import ROOT, ImporterExecutor, Reason, State, TaskKind, TaskRun, Values
+from penstock.model import ROOT, ImporterExecutor, Pipeline, Reason, State, TaskKind, TaskRun, Values
 from penstock.planner.following import following, resume
 from penstock.planner.settle import CONTAINERS, may_retry, settle
 from penstock.planner.verdict import Launch, Record, Settled, Wait, verdict
@@ -55,6 +55,9 @@ class Control(Protocol):
         ...
 
 
+_KEPT_PIPELINES = 32
+
+
 class _OvertakenError(PenstockError):
     """Somebody else changed the run since it was read: the question is asked again."""
 
@@ -86,12 +89,15 @@ class LocalControl:
         self._exclusive = exclusive
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        self._pipelines: dict[str, Pipeline] = {}
 
     def session(self, run_id: str) -> Session:
         """The run with its ledger. Raises NotFoundError."""
         found = self._sessions.get(run_id) if self._exclusive else None
         if found is None:
-            found = open_session(self._store, run_id)
+            if len(self._pipelines) >= _KEPT_PIPELINES:
+                self._pipelines.clear()
+            found = open_session(self._store, run_id, self._pipelines)
             if self._exclusive:
                 self._sessions[run_id] = found
         return found

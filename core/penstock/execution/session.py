@@ -68,10 +68,17 @@ class Session:
         return replace(order, inputs=Values({**record.inputs.parameters, **handed}, record.inputs.artifacts))
 
 
-def open_session(store: Store, run_id: str) -> Session:
-    """Read a run and everything recorded of it. Raises NotFoundError."""
+def open_session(store: Store, run_id: str, known: dict[str, Pipeline] | None = None) -> Session:
+    """Read a run and everything recorded of it. Raises NotFoundError.
+
+    `known` keeps pipelines by version, which never changes, for the next time.
+    """
     run = store.runs.get(run_id)
-    pipeline = load(store.pipelines.document(run.version_id), source=run.name)
+    pipeline = known.get(run.version_id) if known is not None else None
+    if pipeline is None:
+        pipeline = load(store.pipelines.document(run.version_id), source=run.name)
+        if known is not None:
+            known[run.version_id] = pipeline
     fields = run_fields(run, pipeline)
     options = RunOptions.from_json(run.options)
     records = store.tasks.load(run.id)
