@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.register_profile("full", settings.get_profile("ci"), derandomize=False, max_examples=1000)
 default = "full" if os.environ.get("PENSTOCK_FULL") else "ci" if os.environ.get("CI") else "dev"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", default))
+
+# Where this runs in the background of a shell, Ctrl-C is ignored; what tests start shall not inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A task may get a /tmp of its own; what tests hand to tasks lies in the other temporary folder.
 if os.access("/var/tmp", os.W_OK):

@@ -71,6 +71,10 @@ def at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
+# Each time a value of its own: a shared list, once in a document, would be changed by later mutations.
+values = st.sampled_from(VALUES).map(copy.deepcopy)
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> Any:
     document = rich()
@@ -82,13 +86,11 @@ def mutated(draw: st.DrawFn) -> Any:
         parent = at(document, tuple(steps))
         match draw(st.integers(0, 4)):
             case 0:
-                parent[key] = draw(st.sampled_from(VALUES))
+                parent[key] = draw(values)
             case 1:
                 del parent[key]
             case 2 if isinstance(parent, dict):
-                parent[draw(st.sampled_from(["x", "name", "", "..", "type", f"{key}s"]))] = draw(
-                    st.sampled_from(VALUES)
-                )
+                parent[draw(st.sampled_from(["x", "name", "", "..", "type", f"{key}s"]))] = draw(values)
             case 3 if isinstance(parent, dict):
                 parent[draw(st.sampled_from([snake_case(key), key.upper(), "a/b"]))] = parent.pop(key)
             case _:
