@@ -12,6 +12,7 @@ from typing import Final, cast
 from penstock.errors import InvalidPipelineError
 from penstock.ir import schema
 from penstock.ir.canonical import digest
+from penstock.ir.channels import reconnect_channels
 from penstock.ir.conform import conform
 from penstock.ir.documents import MAX_BYTES, Documents, read_documents
 from penstock.ir.executors import read_executor
@@ -104,12 +105,12 @@ def _pipeline(found: Documents) -> Pipeline:
             components[key] = _component(key, one)
         except FaultError as fault:
             raise fault.within("components", key) from None
-    root = _root(spec)
-    check_references(root, components, executors)
+    root, connected, mended = reconnect_channels(_root(spec), components)
+    check_references(root, connected, executors)
     return Pipeline(
         name=name,
         root=root,
-        components=components,
+        components=connected,
         executors=executors,
         schema_version=version,
         sdk_version=text(spec.get("sdkVersion")),
@@ -119,7 +120,7 @@ def _pipeline(found: Documents) -> Pipeline:
         platform=found.platform,
         digest=_digest(found),
         document=spec,
-        notes=(*found.notes, *notes(spec, found.platform, root, components, executors)),
+        notes=(*found.notes, *mended, *notes(spec, found.platform, root, connected, executors)),
     )
 
 
