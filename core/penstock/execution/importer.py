@@ -17,6 +17,7 @@ from penstock.execution.failpoints import failpoint
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.model import Artifact, ImporterExecutor
+from penstock.planner.inputs import task_fields
 from penstock.planner.placeholders import resolve_constant
 from penstock.planner.values import to_text
 
@@ -53,7 +54,7 @@ def run_importer(
 
 def _imported(order: LaunchOrder, executor: ImporterExecutor) -> tuple[Artifact, dict[str, str]]:
     parameters = order.inputs.parameters
-    fields = {**order.run.placeholders(), "pipeline_task_name": order.task_name}
+    fields = task_fields(order.run.placeholders(), order.path)
     if executor.uri_parameter is not None:
         if executor.uri_parameter not in parameters:
             raise TaskError(

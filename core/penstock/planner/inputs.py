@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final, cast
+from uuid import NAMESPACE_URL, uuid5
 
 from penstock.errors import ResolutionError
 from penstock.model import (
@@ -116,6 +117,20 @@ def final_status(ledger: Ledger, record: TaskRun) -> Json:
     }
 
 
+def task_fields(fields: Mapping[str, str], path: str) -> dict[str, str]:
+    """What the placeholders of run and task stand for in the constants of the task at `path`.
+
+    KFP puts the id of an execution record for `{{$.pipeline_task_uuid}}`; here it is made of the run's id and
+    the path, because constants are judged before there is an attempt.
+    """
+    run = fields.get("pipeline_job_uuid", "")
+    return {
+        **fields,
+        "pipeline_task_name": paths.split(path)[1],
+        "pipeline_task_uuid": str(uuid5(NAMESPACE_URL, f"{run}/{path}")),
+    }
+
+
 def _parameters(ledger: Ledger, scope: str, task: Task, component: Component) -> dict[str, Json]:
     found: dict[str, Json] = {}
     constants: dict[str, Json] = {}
@@ -127,7 +142,7 @@ def _parameters(ledger: Ledger, scope: str, task: Task, component: Component) ->
         if value is not MISSING and value is not None and source.selector:
             value = select(source.selector, value)
         _take(found, name, value, task, component)
-    fields = {**ledger.fields, "pipeline_task_name": task.name}
+    fields = task_fields(ledger.fields, paths.child(scope, task.name))
     for name, constant in constants.items():
         value = resolve_constant(constant, found, fields)
         if task.parameters[name].selector:
