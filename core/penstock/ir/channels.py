@@ -1,10 +1,10 @@
 """Inputs that the SDK's compiler looks for where they are not (kubeflow/pipelines#13273).
 
 Where an author's text, list or struct holds the item of a loop, and more control flow stands around the
-loop or inside it, the SDK (2.0 to 2.17) gives the DAGs on the way an input for the item that nothing can fill, or
-forgets to hand it, or what stands beside it, down. KFP fails such a run. Names of channels are unique in a
-pipeline, so what was meant is certain: the input is taken from the scope around it that has it, and an input
-that only the loop inside can fill is dropped.
+loop or inside it, the SDK (2.0 to 2.17) gives the DAGs on the way an input for the item that nothing can
+fill, or forgets to hand it down, and at times what stands beside it. KFP fails such a run. Names of channels
+are unique in a pipeline, so what was meant is certain: the input is taken from the scope around it that has
+it, and an input that only the loop inside can fill is dropped.
 """
 
 from __future__ import annotations
