@@ -10,7 +10,10 @@ def main() -> None:
     if sys.argv[1:] in (["version"], ["--version"]):
         from penstock._version import __version__
 
-        print(f"penstock {__version__}")
+        try:
+            print(f"penstock {__version__}", flush=True)
+        except OSError as error:
+            sys.exit(f"error: {error.strerror}")
         return
     from penstock.cli import run_cli
 

@@ -52,9 +52,7 @@ arguments.
 
 
 def execute(arguments: Sequence[str]) -> int:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     signal.signal(signal.SIGTERM, interrupt)
     command = typer.main.get_command(app)
     try:
@@ -83,6 +81,18 @@ def execute(arguments: Sequence[str]) -> int:
         place = f"'{error.filename}': " if error.filename is not None else ""
         _complain(f"{place}{error.strerror or error}")
         return EXIT_FAILED
+
+
+def _prepare_streams() -> None:
+    """No character and no closed stream keeps anything from being printed, and no file of ours becomes one."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(text: str) -> None:

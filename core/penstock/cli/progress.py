@@ -84,6 +84,7 @@ class PlainLines:
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
         self._write = write or _print
         self._lock = threading.Lock()
+        self._failure: OSError | None = None
 
     def begin(self, run_id: str, name: str) -> None:
         self._say(f"run {run_id} {name}")
@@ -100,11 +101,19 @@ class PlainLines:
     def line(self, path: str, text: str) -> None:
         self._say(f"[{path}] {text}")
 
-    def end(self, run: Run) -> None: ...
+    def end(self, run: Run) -> None:
+        """Raises the OSError that has kept something from being written."""
+        if self._failure is not None:
+            raise self._failure
 
     def _say(self, text: str) -> None:
+        """A reader that goes away, or a full disk, does not end the run; nothing more is written then."""
         with self._lock:
-            self._write(text)
+            if self._failure is None:
+                try:
+                    self._write(text)
+                except OSError as error:
+                    self._failure = error
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +148,7 @@ class JsonLines(PlainLines):
 
     def end(self, run: Run) -> None:
         self._object({"run": run.to_json()})
+        super().end(run)
 
     def _object(self, found: JsonObject) -> None:
         self._say(json.dumps(found, ensure_ascii=False))

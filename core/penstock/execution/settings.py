@@ -88,7 +88,7 @@ def load_settings(
     Raises InvalidInputError, naming the setting and its origin, for a value that cannot be used.
     """
     environ = os.environ if environ is None else environ
-    from_file, file_name = _read_file(folder if folder is not None else Path.cwd())
+    from_file, file_name = _read_file(folder if folder is not None else _here())
     values: dict[str, str] = {}
     origins: dict[str, str] = {}
     for setting in SETTINGS:
@@ -126,6 +126,13 @@ _PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
 def mask_url(text: str) -> str:
     """The text with the password of every URL in it replaced by ***."""
     return _PASSWORD.sub(r"\1:***@", text)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise InvalidInputError("the folder that you are in does not exist any more; go to another") from None
 
 
 def _read_file(folder: Path) -> tuple[dict[str, str], str]:

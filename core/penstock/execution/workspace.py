@@ -58,7 +58,7 @@ class Workspace:
     def store(self) -> Store:
         """Raises InvalidInputError when the home or the database cannot be used."""
         if self._store is None:
-            new = not self.settings.home.exists()
+            new = not os.path.exists(self.settings.home)
             self.make_home()
             try:
                 self._store = Store.open(self.settings.database_url)

@@ -308,3 +308,53 @@ class TestUsage:
 
         assert answer.code == 1
         assert answer.err.startswith("error: ") and answer.err.count("\n") == 1 and "engines" in answer.err
+
+
+def shell(line: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """A line of shell in which `penstock` is the command, and $1 and so on are the words."""
+    script = f'penstock() {{ "{sys.executable}" -m penstock "$@"; }}; {line}'
+    return subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True)
+
+
+class TestStreams:
+    """What becomes of the output is no reason to leave a run behind."""
+
+    def test_a_reader_that_goes_away_does_not_end_the_run(self, penstock: Penstock, adding: Path) -> None:
+        done = shell('set -o pipefail; penstock run "$1" -p x=3 | head -n 1', adding)
+
+        assert done.stderr == "" and done.stdout.startswith("run ")
+        assert penstock("runs", "list", "--json").objects[0]["state"] == "SUCCEEDED"
+
+    @pytest.mark.parametrize("flag", ["", "--json"])
+    def test_output_that_cannot_be_written_is_told_after_the_run(
+        self, penstock: Penstock, adding: Path, flag: str
+    ) -> None:
+        done = shell(f'penstock run "$1" -p x=3 {flag} >/dev/full', adding)
+
+        assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+        assert penstock("runs", "list", "--json").objects[0]["state"] == "SUCCEEDED"
+
+    def test_a_closed_output_is_no_error(self, penstock: Penstock, adding: Path) -> None:
+        assert shell('penstock run "$1" -p x=3 >&- 2>&- <&-', adding).returncode == 0
+        assert penstock("runs", "list", "--json").objects[0]["state"] == "SUCCEEDED"
+
+    def test_nobody_hears_the_version(self) -> None:
+        done = shell("penstock version >/dev/full")
+
+        assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+    def test_a_folder_that_is_gone(self) -> None:
+        done = shell('cd "$(mktemp -d)" && rmdir "$PWD" && penstock config')
+
+        assert done.returncode == 2
+        assert done.stderr == "error: the folder that you are in does not exist any more; go to another\n"
+
+    @pytest.mark.parametrize("name", ["a b?c#d%20é&mode=ro", "two\nlines", "-dashes"])
+    def test_a_home_may_have_any_name(
+        self, penstock: Penstock, adding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path / name))
+
+        assert penstock("run", adding, "-p", "x=3").code == 0
+        (path,) = penstock("artifacts", "get", "latest:model", "--json").objects
+        assert path["size"] == 8 and (tmp_path / name / "penstock.db").is_file()
