@@ -84,7 +84,7 @@ def execute(arguments: Sequence[str]) -> int:
 
 
 def _prepare_streams() -> None:
-    """No character and no closed stream keeps anything from being printed, and no file of ours becomes one."""
+    """No character or closed stream keeps anything from being printed; no file of ours becomes a stream."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
