@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from hashlib import sha256
 from typing import Final, cast
-from uuid import NAMESPACE_URL, uuid5
 
 from penstock.errors import ResolutionError
 from penstock.model import (
@@ -127,7 +127,7 @@ def task_fields(fields: Mapping[str, str], path: str) -> dict[str, str]:
     return {
         **fields,
         "pipeline_task_name": paths.split(path)[1],
-        "pipeline_task_uuid": str(uuid5(NAMESPACE_URL, f"{run}/{path}")),
+        "pipeline_task_uuid": sha256(f"{run}/{path}".encode()).hexdigest()[:32],
     }
 
 
