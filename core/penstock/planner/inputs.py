@@ -123,11 +123,12 @@ def task_fields(fields: Mapping[str, str], path: str) -> dict[str, str]:
     KFP puts the id of an execution record for `{{$.pipeline_task_uuid}}`; here it is made of the run's id and
     the path, because constants are judged before there is an attempt.
     """
-    run = fields.get("pipeline_job_uuid", "")
+    digest = sha256(f"{fields.get('pipeline_job_uuid', '')}/{path}".encode()).hexdigest()
+    identifier = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
     return {
         **fields,
         "pipeline_task_name": paths.split(path)[1],
-        "pipeline_task_uuid": sha256(f"{run}/{path}".encode()).hexdigest()[:32],
+        "pipeline_task_uuid": identifier,
     }
 
 
