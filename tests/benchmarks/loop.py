@@ -26,7 +26,7 @@ _LINEAR = 1.25
 _MEGABYTES = 400
 _WHY = (
     "Linear is judged by processor time, of engine and tasks together: other work on the machine stretches "
-    "the time on the clock several times over, differently for each size, and hardly touches this."
+    "the time on the clock several times over, differently for each size, and moves this far less."
 )
 
 
