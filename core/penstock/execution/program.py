@@ -146,8 +146,11 @@ class Programs:
             )
             words = _fitting(words, order, executor, shared, folder)
             check(words, variables, order.inputs.parameters, order.task_name)
-            if shutil.which(words[0], path=variables["PATH"]) is None:
+            found = shutil.which(words[0], path=variables["PATH"])
+            if found is None:
                 raise _not_here(words[0], executor.image)
+            # By its path: the shell that starts it would run a builtin of that name, an `echo` of its own.
+            words = [found, *words[1:]]
         except BaseException:
             if hold is not None:
                 hold.release()
@@ -164,6 +167,13 @@ class Programs:
                 f"the container of image {executor.image!r} has neither command nor arguments, and what "
                 "its image starts by itself is not known here; give it a command, or run it on a launcher "
                 "that runs images (kubernetes)"
+            )
+        words = (*executor.command, *executor.args)
+        if executor_module(words) and not any("--component_module_path" in word for word in words):
+            raise RefusedError(
+                f"the source of this Python component is in its image {executor.image!r} (it was built with "
+                "target_image); run it on a launcher that runs images (kubernetes), or compile it without "
+                "target_image"
             )
         if request is not None:
             return

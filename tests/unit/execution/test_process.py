@@ -145,12 +145,24 @@ def test_attempts_run_side_by_side(home: Path) -> None:
     assert time.monotonic() - before < 3
 
 
+def test_a_program_is_not_replaced_by_a_builtin_of_the_shell(home: Path) -> None:
+    run(home, order(home, container("echo", r"a\nb")))
+    assert r"a\nb" in log_of(home)
+
+
 def test_a_program_that_is_not_here_is_refused_before_the_start(home: Path) -> None:
     executor = container("no-such-program", image="registry/tool:1")
     with pytest.raises(TaskError, match=r"'registry/tool:1' runs 'no-such-program'.*\(kubernetes\)"):
         launcher(home).isolation(executor, {})
     manifest = run(home, order(home, executor))
     assert (manifest.outcome, manifest.reason) == (Outcome.FAILED, Reason.REFUSED)
+
+
+def test_a_component_whose_source_is_in_its_image_is_refused(home: Path) -> None:
+    command = ("python3", "-m", "kfp.dsl.executor_main")
+    built = ContainerExecutor("registry/mine:1", command, ("--function_to_execute", "train"))
+    with pytest.raises(TaskError, match="source of this Python component is in its image 'registry/mine:1'"):
+        launcher(home).isolation(built, {})
 
 
 def test_a_container_without_a_command_is_refused(home: Path) -> None:
