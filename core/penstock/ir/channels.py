@@ -1,7 +1,7 @@
 """Inputs that the SDK's compiler looks for where they are not (kubeflow/pipelines#13273).
 
 Where an author's text, list or struct holds the item of a loop, and more control flow stands around the
-loop or inside it, the SDK (2.0 to 2.17) gives the DAGs on the way an input for the item that nothing can
+loop or inside it, the SDK (1.8 to 2.17) gives the DAGs on the way an input for the item that nothing can
 fill, or forgets to hand it down, and at times what stands beside it. KFP fails such a run. Names of channels
 are unique in a pipeline, so what was meant is certain: the input is taken from the scope around it that has
 it, and an input that only the loop inside can fill is dropped.
@@ -18,6 +18,7 @@ from penstock.ir.fault import place
 from penstock.model import Component, ComponentInput, InputParameter, ParameterSource, Task, TaskOutput
 
 _CHANNEL: Final = "pipelinechannel--"
+_PREFIX: Final = re.compile("^pipeline(?:channel|param)--")
 _ITEM: Final = re.compile(r"(?P<item>.*loop-item(?:-param-\d+)?)-subvar-(?P<field>\w+)")
 _ROOT: Final = ""
 
@@ -58,14 +59,19 @@ def _channel(
     origin = source.origin
     if isinstance(origin, ComponentInput):
         name = origin.name
-        if name not in inputs and (name.startswith(_CHANNEL) or "loop-item" in name):
-            return name if name.startswith(_CHANNEL) else _CHANNEL + name
+        if name not in inputs and (_PREFIX.match(name) or "loop-item" in name):
+            return _plain(name)
     elif isinstance(origin, TaskOutput) and "loop-item" in origin.output:
         task = tasks.get(origin.task)
         made = components.get(task.component) if task is not None else None
         if made is not None and origin.output not in made.interface.output_parameters:
-            return f"{_CHANNEL}{origin.task}-{origin.output}"
+            return f"{origin.task}-{origin.output}"
     return ""
+
+
+def _plain(name: str) -> str:
+    """The channel that an input stands for: below the root its name has a prefix, another in SDK 1.8."""
+    return _PREFIX.sub("", name, count=1)
 
 
 class _Wiring:
@@ -120,17 +126,17 @@ class _Wiring:
     def _connect(self, dag: str, task: str, key: str, source: ParameterSource, channel: str) -> None:
         match = _ITEM.fullmatch(channel)
         item, field = (match["item"], match["field"]) if match else (channel, "")
-        if self._reaches(dag, item) and not (field and source.selector):
-            self._hand_down(dag, item)
+        if self._reaches(dag, item, {}) and not (field and source.selector):
+            own = self._hand_down(dag, item)
             selector = f'parseJson(string_value)["{field}"]' if field else source.selector
-            self._put(dag, task, key, ParameterSource(ComponentInput(item), selector))
-            self._note(dag, task, key, f"it is taken from {item}")
+            self._put(dag, task, key, ParameterSource(ComponentInput(own), selector))
+            self._note(dag, task, key, f"it is taken from {own}")
             return
         inner = self.tasks[dag][task].component
-        if "loop-item" not in channel or key != channel or inner not in self.tasks:
+        if "loop-item" not in channel or _plain(key) != channel or inner not in self.tasks:
             return
         users = self.users[inner]
-        if any(self._missing(around, source) != key for around, source in self._sources(users, key)):
+        if any(self._missing(around, source) != channel for around, source in self._sources(users, key)):
             return
         loop = self.tasks[dag][task].loop
         if loop is None or loop.item != key:
@@ -149,33 +155,30 @@ class _Wiring:
     def _missing(self, dag: str, source: ParameterSource) -> str:
         return _channel(source, self.inputs[dag], self.tasks[dag], self.components)
 
-    def _reaches(self, dag: str, channel: str, depth: int = 0) -> bool:
+    def _reaches(self, dag: str, channel: str, known: dict[str, bool]) -> bool:
         """Whether the DAG has the channel, or every DAG around it can hand it down."""
-        if self._own(dag, channel):
-            return True
-        users = self.users.get(dag, [])
-        return (
-            bool(users)
-            and depth < len(self.tasks)
-            and all(self._reaches(around, channel, depth + 1) for around, _ in users)
-        )
+        if dag not in known:
+            known[dag] = False  # as seen from inside, where a component uses itself
+            users = self.users.get(dag, [])
+            known[dag] = bool(self._own(dag, channel)) or (
+                bool(users) and all(self._reaches(around, channel, known) for around, _ in users)
+            )
+        return known[dag]
 
     def _own(self, dag: str, channel: str) -> str:
-        """The input under which the DAG has the channel: the root's parameters have no prefix."""
-        if channel in self.inputs[dag]:
-            return channel
-        plain = channel.removeprefix(_CHANNEL)
-        return plain if dag == _ROOT and plain in self.inputs[dag] else ""
+        """The input under which the DAG has the channel."""
+        return next((name for name in self.inputs[dag] if _plain(name) == channel), "")
 
-    def _hand_down(self, dag: str, channel: str) -> InputParameter:
+    def _hand_down(self, dag: str, channel: str) -> str:
+        """The input under which the DAG has the channel now."""
         if own := self._own(dag, channel):
-            return self.inputs[dag][own]
+            return own
+        name = _CHANNEL + channel
         for around, user in self.users[dag]:
-            declared = self._hand_down(around, channel)
-            source = ParameterSource(ComponentInput(self._own(around, channel)))
-            self._put(around, user, channel, source)
-            self.inputs[dag][channel] = InputParameter(declared.type)
-        return self.inputs[dag][channel]
+            given = self._hand_down(around, channel)
+            self._put(around, user, name, ParameterSource(ComponentInput(given)))
+            self.inputs[dag][name] = InputParameter(self.inputs[around][given].type)
+        return name
 
     def _put(self, dag: str, task: str, key: str, source: ParameterSource | None) -> None:
         found = self.tasks[dag][task]

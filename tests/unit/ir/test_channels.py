@@ -117,3 +117,18 @@ def test_a_sound_pipeline_is_left_as_it_is() -> None:
     found = loaded(pipeline({"loop": use("outer", {}, **over(ITEM))}, outer=scope({"say": says(ITEM)}, ITEM)))
     assert found.notes == ()
     assert source(found.components["outer"], "say", ITEM) == ParameterSource(ComponentInput(ITEM))
+
+
+def test_the_names_of_sdk_1_8() -> None:
+    item = "pipelineparam--p-loop-item"
+    found = loaded(
+        pipeline(
+            {"loop": use("outer", {}, **over("pipelineparam--loop-item-param-6"))},
+            outer=scope(
+                {"again": use("inner", {item: given(item)}, **over(item))}, "pipelineparam--loop-item-param-6"
+            ),
+            inner=scope({"say": says(item)}, item),
+        )
+    )
+    assert source(found.components["outer"], "again", item) is None
+    assert source(found.components["inner"], "say", item) == ParameterSource(ComponentInput(item))
