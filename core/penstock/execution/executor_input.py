@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from penstock.execution.bootstrap import executor_module
 from penstock.execution.order import LaunchOrder
-from penstock.model import Artifact, Json, JsonObject
+from penstock.model import Artifact, ContainerExecutor, Json, JsonObject, ParameterType
+from penstock.planner.values import to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,14 @@ class Places:
 
 
 def executor_input(order: LaunchOrder, places: Places) -> JsonObject:
-    """Field names as in protojson. Empty parts are there, as SDKs before 2.1 read them without asking."""
+    """Field names as in protojson. Empty parts are there, as SDKs before 2.1 read them without asking.
+
+    Components of SDK 1.8 read the older `parameters` and do not know `parameterValues`.
+    """
     return {
         "inputs": {
             "parameterValues": dict(order.inputs.parameters),
+            **({"parameters": _legacy_parameters(order)} if _is_legacy(order) else {}),
             "artifacts": {
                 name: _list([one.runtime(uri) for one, uri in zip(many, places.inputs[name], strict=True)])
                 for name, many in order.inputs.artifacts.items()
@@ -55,6 +61,29 @@ def provisioned(order: LaunchOrder, name: str) -> Artifact:
     """An output artifact as declared, before the component has said anything about it; it has no id yet."""
     declared = order.component.interface.output_artifacts[name]
     return Artifact("", name, declared.type, order.output_uris[name], dict(declared.metadata))
+
+
+def _is_legacy(order: LaunchOrder) -> bool:
+    executor = order.executor
+    module = executor_module(executor.command) if isinstance(executor, ContainerExecutor) else None
+    return module is not None and module.startswith("kfp.v2.")
+
+
+def _legacy_parameters(order: LaunchOrder) -> JsonObject:
+    """Each value as the older `Value` message, which has texts, integers and doubles only."""
+    declared = order.component.interface.input_parameters
+    found: JsonObject = {}
+    for name, value in order.inputs.parameters.items():
+        parameter = declared.get(name)
+        if parameter is not None and parameter.type is ParameterType.NUMBER_DOUBLE:
+            found[name] = {"doubleValue": value}
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found[name] = {"intValue": str(value)}
+        elif isinstance(value, float):
+            found[name] = {"doubleValue": value}
+        else:
+            found[name] = {"stringValue": to_text(value)}
+    return found
 
 
 def _list(artifacts: list[JsonObject]) -> JsonObject:

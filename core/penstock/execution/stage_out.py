@@ -42,7 +42,7 @@ class StageOut:
     def run(self) -> Values:
         """Raises TaskError, naming the output, for what was not written or cannot be recorded."""
         said = self._executor_output()
-        parameters = self._parameters(_object(said.get("parameterValues")))
+        parameters = self._parameters(_object(said.get("parameterValues")), _object(said.get("parameters")))
         artifacts = self._artifacts(_object(said.get("artifacts")))
         return Values(parameters, artifacts)
 
@@ -60,7 +60,8 @@ class StageOut:
             )
         return said
 
-    def _parameters(self, said: Mapping[str, Json]) -> dict[str, Json]:
+    def _parameters(self, said: Mapping[str, Json], legacy: Mapping[str, Json]) -> dict[str, Json]:
+        """`legacy` are those that SDK 1.8 writes: texts, integers and doubles by field."""
         declared = self.order.component.interface.output_parameters
         component = self.order.component.name
         found: dict[str, Json] = {}
@@ -69,14 +70,18 @@ class StageOut:
             if name in said:
                 found[name] = _typed(said[name], parameter.type, where)
                 continue
-            text = read_text(self.places.parameters[name], where)
+            value = next(iter(_object(legacy.get(name)).values()), None)
+            if value is not None and not isinstance(value, str):
+                found[name] = _typed(value, parameter.type, where)
+                continue
+            text = read_text(self.places.parameters[name], where) if value is None else value
             if text is None:
                 raise TaskError(
                     f"component '{component}' declares the output parameter '{name}' but did not write it; "
                     "return it, or write it to the file of its output path"
                 )
             found[name] = text_to_value(text, parameter.type.value, where=where)
-        self._ignored("parameters", said.keys() - declared.keys())
+        self._ignored("parameters", (said.keys() | legacy.keys()) - declared.keys())
         return found
 
     def _artifacts(self, said: Mapping[str, Json]) -> dict[str, tuple[Artifact, ...]]:

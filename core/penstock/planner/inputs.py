@@ -20,6 +20,7 @@ from penstock.model import (
     Json,
     ParameterLoop,
     ParameterSource,
+    ParameterType,
     RuntimeParameter,
     State,
     Task,
@@ -31,7 +32,7 @@ from penstock.model import path as paths
 from penstock.planner.expressions import select
 from penstock.planner.ledger import Ledger
 from penstock.planner.placeholders import resolve_constant
-from penstock.planner.values import coerce, normalize
+from penstock.planner.values import coerce, normalize, text_to_value
 
 
 class _Missing(Enum):
@@ -40,6 +41,12 @@ class _Missing(Enum):
 
 MISSING: Final = _Missing.MISSING
 
+LEGACY_SCHEMA: Final = "2.0.0"
+"""The schema of SDK 1.8, which knows texts, integers and doubles only, and whose conditions may read
+`inputs.parameters['x'].string_value`.
+"""
+
+_NUMBERS: Final = (ParameterType.NUMBER_INTEGER, ParameterType.NUMBER_DOUBLE)
 _MLMD_STATE = {State.SUCCEEDED: "COMPLETE", State.FAILED: "FAILED"}
 
 
@@ -135,6 +142,7 @@ def task_fields(fields: Mapping[str, str], path: str) -> dict[str, str]:
 def _parameters(ledger: Ledger, scope: str, task: Task, component: Component) -> dict[str, Json]:
     found: dict[str, Json] = {}
     constants: dict[str, Json] = {}
+    legacy = ledger.pipeline.schema_version == LEGACY_SCHEMA
     for name, source in task.parameters.items():
         if isinstance(source.origin, Constant):
             constants[name] = source.origin.value
@@ -142,13 +150,13 @@ def _parameters(ledger: Ledger, scope: str, task: Task, component: Component) ->
         value = _origin(ledger, scope, source)
         if value is not MISSING and value is not None and source.selector:
             value = select(source.selector, value)
-        _take(found, name, value, task, component)
+        _take(found, name, value, task, component, legacy=legacy)
     fields = task_fields(ledger.fields, paths.child(scope, task.name))
     for name, constant in constants.items():
         value = resolve_constant(constant, found, fields)
         if task.parameters[name].selector:
             value = select(task.parameters[name].selector, value)
-        _take(found, name, value, task, component)
+        _take(found, name, value, task, component, legacy=legacy)
     if component.dag is not None:
         for name, declared in component.interface.input_parameters.items():
             if name not in found and (task.loop is None or task.loop.item != name):
@@ -162,8 +170,13 @@ def _take(
     value: Json | _Missing,
     task: Task,
     component: Component,
+    *,
+    legacy: bool,
 ) -> None:
-    """Convert and keep one value, or leave it out when it is missing and may be."""
+    """Convert and keep one value, or leave it out when it is missing and may be.
+
+    `legacy`: SDK 1.8 writes a component's own default of a number as a text.
+    """
     declared = component.interface.input_parameters.get(name)
     is_items = task.loop is not None and task.loop.items_input == name
     if value is MISSING or value is None:
@@ -175,10 +188,13 @@ def _take(
         if component.dag is not None:
             found[name] = declared.default if declared is not None else None
         return
+    where = f"input '{name}' of task '{task.name}'"
     if declared is None or is_items:
         found[name] = normalize(value)
+    elif isinstance(value, str) and legacy and declared.type in _NUMBERS:
+        found[name] = text_to_value(value, declared.type.value, where=where)
     else:
-        found[name] = coerce(value, declared.type.value, where=f"input '{name}' of task '{task.name}'")
+        found[name] = coerce(value, declared.type.value, where=where)
 
 
 def _origin(ledger: Ledger, scope: str, source: ParameterSource) -> Json | _Missing:

@@ -25,6 +25,7 @@ from penstock.model import (
 from penstock.model import path as paths
 from penstock.planner.expressions import evaluate_condition
 from penstock.planner.inputs import (
+    LEGACY_SCHEMA,
     MISSING,
     resolve_inputs,
     resolve_item,
@@ -33,9 +34,6 @@ from penstock.planner.inputs import (
 )
 from penstock.planner.ledger import Ledger
 from penstock.planner.values import parse_json
-
-LEGACY_SCHEMA = "2.0.0"
-"""The schema of SDK 1.8, whose conditions may read `inputs.parameters['x'].string_value`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from penstock.artifacts import path_of, uri_of
+from penstock.execution.executor_input import Places, executor_input
 from penstock.execution.manifest import Outcome
 from penstock.execution.sandbox import means
 from penstock.model import Artifact, ContainerExecutor, Json, OutputArtifact, ParameterType, Reason
@@ -342,6 +344,45 @@ def test_a_full_disk_while_outputs_are_kept_is_one_sentence(
     manifest = run(home, ordered)
     assert (manifest.outcome, manifest.reason) == (Outcome.FAILED, Reason.OUTPUT)
     assert "the disk is full; free some space" in manifest.error
+
+
+def test_a_component_of_sdk_1_8_is_told_its_parameters_in_the_older_way(home: Path) -> None:
+    given: dict[str, Json] = {"text": "[1]", "whole": 3, "real": 2, "status": {"state": "COMPLETE"}}
+    declared = dict.fromkeys(given, STRING) | {
+        "whole": ParameterType.NUMBER_INTEGER,
+        "real": ParameterType.NUMBER_DOUBLE,
+        "status": ParameterType.TASK_FINAL_STATUS,
+    }
+    task = order(home, container(), inputs=given, parameters=declared)
+    places = Places(home, {}, {}, {})
+    old = ContainerExecutor("python:3.7", ("python3", "-m", "kfp.v2.components.executor_main"))
+    told = executor_input(replace(task, executor=old), places)["inputs"]
+    assert isinstance(told, dict)
+    assert told["parameters"] == {
+        "text": {"stringValue": "[1]"},
+        "whole": {"intValue": "3"},
+        "real": {"doubleValue": 2},
+        "status": {"stringValue": '{"state":"COMPLETE"}'},
+    }
+    assert executor_input(task, places)["inputs"] == {"parameterValues": given, "artifacts": {}}
+
+
+def test_the_executor_output_of_sdk_1_8_has_texts_and_numbers(home: Path) -> None:
+    said = {
+        "t": {"stringValue": ""},
+        "i": {"intValue": 3},
+        "d": {"doubleValue": 2.5},
+        "b": {"stringValue": "1"},
+    }
+    outputs = {
+        "t": STRING,
+        "i": ParameterType.NUMBER_INTEGER,
+        "d": ParameterType.NUMBER_DOUBLE,
+        "b": ParameterType.BOOLEAN,
+    }
+    executor = says({"parameters": said})
+    manifest = run(home, order(home, executor, outputs=outputs, output_artifacts=["model"]))
+    assert manifest.parameters == {"t": "", "i": 3, "d": 2.5, "b": True}
 
 
 def test_names_that_are_no_file_names_are_places_all_the_same(home: Path) -> None:

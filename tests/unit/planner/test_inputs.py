@@ -32,3 +32,15 @@ def test_a_task_has_an_id_that_stays_and_that_no_other_task_or_run_has() -> None
     ids = {str(inputs(value, *other)["name"]) for other in (("greet",), ("again",), ("greet", "r2"))}
     assert len(ids) == 3
     assert all(len(one) == 36 for one in ids)
+
+
+def test_a_number_that_sdk_1_8_wrote_as_a_text_is_a_number() -> None:
+    document = hello()
+    document["schemaVersion"] = "2.0.0"
+    document["components"]["comp-greet"]["inputDefinitions"] = {"parameters": {"name": {"type": "INT"}}}
+    source = {"runtimeValue": {"constantValue": {"stringValue": "7"}}}
+    tasks(document)["greet"]["inputs"]["parameters"]["name"] = source
+    root = TaskRun(path=ROOT, kind=TaskKind.ROOT, state=State.RUNNING)
+    found = verdict(Ledger(load(json.dumps(document)), {}, {}, records=[root]), "greet")
+    assert isinstance(found, Launch)
+    assert found.inputs.parameters == {"name": 7}
