@@ -47,6 +47,7 @@ _HIDDEN = frozenset(
 """What ties a process to the caller's Python, or sends its `pip install` elsewhere."""
 
 _PINNED_KFP = re.compile(r"there is no version of kfp==([0-9]+\.[0-9]+\.[0-9]+)")
+_OLD_KFP = re.compile(r"kfp(\[[\w,-]*\])?\s*[=~]=\s*1\.")
 _DUMMY_SKLEARN = re.compile(r"sklearn(?:\s*==\s*0\.0(?:\.post\d+)?)?\s*(;.*)?$", re.DOTALL)
 
 
@@ -172,6 +173,22 @@ def without_dummies(installs: tuple[PipInstall, ...]) -> tuple[tuple[PipInstall,
         return installs, ()
     note = "installed scikit-learn for sklearn, a name whose package on PyPI refuses to be installed"
     return changed, (note,)
+
+
+def with_old_urllib3(installs: tuple[PipInstall, ...]) -> tuple[tuple[PipInstall, ...], tuple[str, ...]]:
+    """`installs` with urllib3 1 beside kfp 1, and a note if that is one of them.
+
+    Before 1.8.21 kfp put no limit to urllib3, but what it depends on cannot be imported with urllib3 2.
+    """
+    changed = tuple(
+        replace(one, requirements=(*one.requirements, "urllib3<2"))
+        if "--no-deps" not in one.options and any(_OLD_KFP.match(word) for word in one.requirements)
+        else one
+        for one in installs
+    )
+    if changed == installs:
+        return installs, ()
+    return changed, ("installed urllib3 1, because kfp 1 cannot be imported with urllib3 2",)
 
 
 def with_published_kfp(

@@ -28,6 +28,7 @@ from penstock.execution.environment import (
     EnvironmentBuildError,
     EnvironmentRequest,
     use_lock,
+    with_old_urllib3,
     with_published_kfp,
     without_dummies,
 )
@@ -219,6 +220,8 @@ class Environments:
         if home.exists():
             shutil.rmtree(home)
         installs, notes = without_dummies(request.installs)
+        installs, more = with_old_urllib3(installs)
+        notes = (*notes, *more)
         if request.needs_setuptools:
             installs = (_SETUPTOOLS, *installs)
             notes = (

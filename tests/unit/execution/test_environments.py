@@ -161,6 +161,19 @@ def test_the_dummy_sklearn_becomes_scikit_learn_with_a_note(environments: Enviro
         )
 
 
+def test_kfp_1_gets_the_urllib3_of_its_time(environments: Environments, links: Path) -> None:
+    for version in ("1.26.20", "2.2.0"):
+        wheel(links, "urllib3", version)
+    for name in ("1.8.4", "2.4.0"):
+        wheel(links, "kfp", name)
+    show = "import importlib.metadata as m; print([d.version for d in m.distributions(name='urllib3')])"
+    old = environments.ensure(request("kfp==1.8.4"))
+    assert run(old, "-c", show) == "['1.26.20']"
+    assert old.notes == ("installed urllib3 1, because kfp 1 cannot be imported with urllib3 2",)
+    new = environments.ensure(request("kfp==2.4.0"))
+    assert (run(new, "-c", show), new.notes) == ("[]", ())
+
+
 def test_a_pinned_kfp_that_no_index_has_is_replaced_by_its_patch_releases(
     environments: Environments, links: Path
 ) -> None:
