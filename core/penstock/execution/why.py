@@ -10,9 +10,10 @@ from penstock.execution.session import Session, open_session
 from penstock.model import Json, Reason, State, Task, TaskKind, TaskRun
 from penstock.model import path as paths
 from penstock.planner.expressions import abridged, explain
+from penstock.planner.inputs import LEGACY_SCHEMA
 from penstock.planner.ledger import Ledger
 from penstock.planner.settle import CONTAINERS
-from penstock.planner.verdict import LEGACY_SCHEMA, Wait, verdict
+from penstock.planner.verdict import Wait, verdict
 from penstock.store import AttemptRecord, RunRecord, Store
 
 

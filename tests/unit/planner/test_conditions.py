@@ -28,9 +28,10 @@ from penstock.model import (
     Trigger,
     Values,
 )
+from penstock.planner.inputs import LEGACY_SCHEMA
 from penstock.planner.ledger import Ledger
 from penstock.planner.settle import settle
-from penstock.planner.verdict import LEGACY_SCHEMA, Record, Verdict, verdict
+from penstock.planner.verdict import Record, Verdict, verdict
 from tests.unit.planner.vectors import read_vectors
 
 
