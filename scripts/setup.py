@@ -183,7 +183,7 @@ def install(group: str) -> None:
 def index_settings() -> dict[str, str]:
     """uv does not read pip's configuration. penstock has the same need for its tasks, and translates it."""
     sys.path.insert(0, str(ROOT / "core"))
-    from penstock.execution.pipsettings import uv_settings
+    from penstock.execution.environments.pipsettings import uv_settings
 
     variables = dict(uv_settings(own_environment()).variables)
     links = [

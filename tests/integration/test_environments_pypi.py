@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.environment import Environment, EnvironmentBuildError, EnvironmentRequest
-from penstock.execution.environments import Environments
-from penstock.execution.images import AvailablePython, PythonChoice, PythonRequest, choose_python
-from penstock.execution.pythons import running_python
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.environment import Environment, EnvironmentBuildError, EnvironmentRequest
+from penstock.execution.environments.images import AvailablePython, PythonChoice, PythonRequest, choose_python
+from penstock.execution.environments.pythons import running_python
 
 UNREACHABLE = re.compile("Failed to fetch|error sending request|dns error", re.IGNORECASE)
 
@@ -111,6 +111,6 @@ def test_without_pip_of_its_own_a_python_gets_one_from_the_index(
     def none(python: AvailablePython) -> list[str]:
         return []
 
-    monkeypatch.setattr("penstock.execution.builder.bundled_wheels", none)
+    monkeypatch.setattr("penstock.execution.environments.builder.bundled_wheels", none)
     environment = Environments(tmp_path).ensure(EnvironmentRequest(PythonChoice(running_python())))
     assert run(environment, "-m", "pip", "--version").startswith("pip ")

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from penstock.errors import InvalidInputError
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.environment import EnvironmentRequest
-from penstock.execution.environments import Environments
-from penstock.execution.images import PythonRequest, choose_python
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.environment import EnvironmentRequest
+from penstock.execution.environments.images import PythonRequest, choose_python
 
 _SCRIPT = """
 import importlib.util, os, sys

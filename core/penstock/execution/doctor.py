@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from penstock.errors import TaskError
-from penstock.execution.images import wanted_python
+from penstock.execution.environments.images import wanted_python
 from penstock.execution.launcher import Launcher
 from penstock.execution.platform import names_of
 from penstock.ir import features

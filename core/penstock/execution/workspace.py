@@ -16,11 +16,11 @@ from penstock.artifacts import ArtifactError, ArtifactStore, open_store, uri_of
 from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError, PenstockError
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
-from penstock.execution.environments import Environments
+from penstock.execution.environments.cache import Environments
 from penstock.execution.launcher import Launcher
 from penstock.execution.options import RunOptions
 from penstock.execution.owner import Owner, is_dead
-from penstock.execution.process import ProcessLauncher
+from penstock.execution.process.launcher import ProcessLauncher
 from penstock.execution.result import Run, read_outputs, read_task
 from penstock.execution.session import open_session
 from penstock.execution.settings import Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution.environments import Environments
-from penstock.execution.pythons import running_python
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.pythons import running_python
 from tests.unit.execution.local_index import wheel
 
 

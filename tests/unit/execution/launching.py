@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from penstock.artifacts import FileArtifactStore, uri_of
-from penstock.execution.environments import Environments
+from penstock.execution.environments.cache import Environments
 from penstock.execution.manifest import OutputManifest
 from penstock.execution.order import LaunchOrder, RunFields
-from penstock.execution.process import ProcessLauncher
+from penstock.execution.process.launcher import ProcessLauncher
 from penstock.model import (
     Artifact,
     ArtifactType,

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution import builder
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.environment import Environment, EnvironmentRequest
-from penstock.execution.images import PythonChoice
-from penstock.execution.pythons import running_python
+from penstock.execution.environments import builder
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.environment import Environment, EnvironmentRequest
+from penstock.execution.environments.images import PythonChoice
+from penstock.execution.environments.pythons import running_python
 
 SLOW = """
 import os, pathlib, shutil, time

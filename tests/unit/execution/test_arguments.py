@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from penstock.execution.arguments import ENTRY, LIMIT, by_file, through_entry
+from penstock.execution.process.arguments import ENTRY, LIMIT, by_file, through_entry
 
 SCRIPT = """p=$(mktemp -d)
 printf "%s" "$0" > "$p/e.py"

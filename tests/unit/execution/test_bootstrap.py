@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.execution.bootstrap import Bootstrap, PipInstall, executor_module, parse_bootstrap
-from penstock.execution.shellwords import Operator, shell_tokens
+from penstock.execution.environments.bootstrap import Bootstrap, PipInstall, executor_module, parse_bootstrap
+from penstock.execution.environments.shellwords import Operator, shell_tokens
 
 GUARD = (
     '\nif ! [ -x "$(command -v pip)" ]; then\n'

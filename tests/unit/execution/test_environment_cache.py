@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution import builder
-from penstock.execution.environment import (
+from penstock.execution.environments import builder
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.environment import (
     STAMP,
     BuildCanceledError,
     Environment,
     EnvironmentBuildError,
 )
-from penstock.execution.environments import Environments
-from penstock.execution.pythons import running_python
+from penstock.execution.environments.pythons import running_python
 from tests.unit.execution.local_index import count_uv, request, run, slow_sdist
 
 pytestmark = pytest.mark.skipif(
@@ -34,12 +34,12 @@ LONG_AGO = (time.time() - 7200, time.time() - 7200)
 ASK = """
 import json, os, sys
 from pathlib import Path
-from penstock.execution import builder
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.environment import EnvironmentRequest
-from penstock.execution.environments import Environments
-from penstock.execution.images import PythonChoice
-from penstock.execution.pythons import running_python
+from penstock.execution.environments import builder
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.environment import EnvironmentRequest
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.images import PythonChoice
+from penstock.execution.environments.pythons import running_python
 root, uv, variables, requirement = sys.argv[1:]
 if uv:
     builder.find_uv = lambda: uv

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution import builder
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.environment import (
+from penstock.execution.environments import builder
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.environment import (
     STAMP,
     EnvironmentBuildError,
     EnvironmentRequest,
 )
-from penstock.execution.environments import Environments
-from penstock.execution.images import AvailablePython, PythonChoice
-from penstock.execution.pythons import running_python
+from penstock.execution.environments.images import AvailablePython, PythonChoice
+from penstock.execution.environments.pythons import running_python
 from tests.unit.execution.local_index import request, run, wheel
 
 pytestmark = pytest.mark.skipif(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.execution.images import (
+from penstock.execution.environments.images import (
     AvailablePython,
     ImageRefusedError,
     PythonRequest,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.execution.log_tail import LogTail, last_line
+from penstock.execution.process.log_tail import LogTail, last_line
 
 
 def test_a_line_is_handed_on_once_it_is_whole(tmp_path: Path) -> None:

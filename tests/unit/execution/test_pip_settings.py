@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.pipsettings import masked, pip_settings, uv_settings
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.pipsettings import masked, pip_settings, uv_settings
 
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    monkeypatch.setattr("penstock.execution.pipsettings._ETC", str(tmp_path / "etc"))
+    monkeypatch.setattr("penstock.execution.environments.pipsettings._ETC", str(tmp_path / "etc"))
     return {"HOME": str(tmp_path), "XDG_CONFIG_DIRS": str(tmp_path / "xdg"), "PATH": "/usr/bin"}
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from penstock.artifacts import FileArtifactStore
-from penstock.execution.environment import Environment, EnvironmentRequest
-from penstock.execution.environments import Environments
-from penstock.execution.images import PythonChoice
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.environment import Environment, EnvironmentRequest
+from penstock.execution.environments.images import PythonChoice
+from penstock.execution.environments.private_venv import private_venv
+from penstock.execution.environments.pythons import running_python
 from penstock.execution.manifest import Outcome
-from penstock.execution.private_venv import private_venv
-from penstock.execution.process import ProcessLauncher
-from penstock.execution.pythons import running_python
+from penstock.execution.process.launcher import ProcessLauncher
 from penstock.model import ContainerExecutor
 from tests.unit.execution.launching import container, log_of, order
 

@@ -11,7 +11,7 @@ import pytest
 
 from penstock.errors import NotFoundError, PenstockError, TaskError
 from penstock.execution.manifest import Outcome
-from penstock.execution.sandbox import means
+from penstock.execution.process.sandbox import means
 from penstock.model import ContainerExecutor, ParameterType, Reason
 from tests.unit.execution.launching import (
     RUN,

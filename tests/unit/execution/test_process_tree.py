@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution.process_tree import MARK, ProcessTree, is_alive, open_process, wait_for
+from penstock.execution.process.process_tree import MARK, ProcessTree, is_alive, open_process, wait_for
 
 
 @pytest.fixture

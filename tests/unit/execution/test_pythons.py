@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution.pythons import installed_pythons, running_python
+from penstock.execution.environments.pythons import installed_pythons, running_python
 
 
 def test_the_pythons_of_the_path_are_found_and_remembered(
@@ -18,7 +18,7 @@ def test_the_pythons_of_the_path_are_found_and_remembered(
     assert running_python().path in [one.path for one in found]
     assert len({one.path for one in found}) == len(found)
     monkeypatch.setattr("uv.find_uv_bin", lambda: pytest.fail("uv was asked again"))
-    monkeypatch.setattr("penstock.execution.pythons._found", {})
+    monkeypatch.setattr("penstock.execution.environments.pythons._found", {})
     assert installed_pythons(tmp_path / "root", variables) == found
 
 
@@ -30,7 +30,7 @@ def test_an_interpreter_that_is_gone_makes_the_memory_void(
     kept = json.loads(file.read_text())
     kept["pythons"][0]["path"] = "/nowhere/python3"
     file.write_text(json.dumps(kept))
-    monkeypatch.setattr("penstock.execution.pythons._found", {})
+    monkeypatch.setattr("penstock.execution.environments.pythons._found", {})
     assert installed_pythons(tmp_path / "root", variables) == pythons
 
 

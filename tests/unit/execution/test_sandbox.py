@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.execution.sandbox import Means, Mount, PrivateTmp, means, private_tmp, spawn
+from penstock.execution.process.sandbox import Means, Mount, PrivateTmp, means, private_tmp, spawn
 from penstock.model import Json
 
 FOLDER = Path("/var/penstock/tmp")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from penstock.artifacts import path_of, uri_of
-from penstock.execution.executor_input import Places, executor_input
 from penstock.execution.manifest import Outcome
-from penstock.execution.sandbox import means
+from penstock.execution.process.executor_input import Places, executor_input
+from penstock.execution.process.sandbox import means
 from penstock.model import Artifact, ContainerExecutor, Json, OutputArtifact, ParameterType, Reason
 from tests.unit.execution.launching import DATASET, RUN, container, log_of, order, run, script
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from penstock.execution.environment import Environment
+from penstock.execution.environments.environment import Environment
 from penstock.execution.order import LaunchOrder
-from penstock.execution.process_tree import MARK
+from penstock.execution.process.process_tree import MARK
 
 _HANDED_ON = (
     *("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ"),

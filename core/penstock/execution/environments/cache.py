@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.environment import (
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.environment import (
     STAMP,
     BuildCanceledError,
     Environment,
@@ -32,9 +32,9 @@ from penstock.execution.environment import (
     with_published_kfp,
     without_dummies,
 )
-from penstock.execution.images import AvailablePython
-from penstock.execution.pipsettings import masked
-from penstock.execution.pythons import installed_pythons
+from penstock.execution.environments.images import AvailablePython
+from penstock.execution.environments.pipsettings import masked
+from penstock.execution.environments.pythons import installed_pythons
 
 _SETUPTOOLS = PipInstall(("setuptools<81",))
 """The last that has pkg_resources without complaint."""
@@ -83,7 +83,7 @@ class Environments:
         self._known: dict[EnvironmentRequest, tuple[Environment, float]] = {}
 
     def available_pythons(self) -> tuple[AvailablePython, ...]:
-        """The machine's Pythons, those in PATH first in its order; see `penstock.execution.pythons`."""
+        """The machine's Pythons, those in PATH first in its order; see `environments.pythons`."""
         return installed_pythons(self._root, self._variables)
 
     def ensure(
@@ -215,7 +215,7 @@ class Environments:
         canceled: Callable[[], bool] | None,
     ) -> None:
         # Not at the top: it brings subprocess and more, which a warm start does without.
-        from penstock.execution.builder import Build
+        from penstock.execution.environments.builder import Build
 
         if home.exists():
             shutil.rmtree(home)

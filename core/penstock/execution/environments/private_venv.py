@@ -12,7 +12,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from penstock.execution.environment import Environment
+from penstock.execution.environments.environment import Environment
 
 _PIP = '#!/bin/sh\nexec {python} -m pip "$@"\n'
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.errors import TaskError
-from penstock.execution.attempt_folder import AttemptFolder, Launched
-from penstock.execution.endings import Ending, ending
-from penstock.execution.executor_input import Places
 from penstock.execution.failpoints import failpoint
-from penstock.execution.log_tail import LogTail
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.execution.process_tree import LINUX, ProcessTree, is_alive, open_process, wait_for
-from penstock.execution.sandbox import PrivateTmp
-from penstock.execution.stage_in import Stores, needs_places, output_places, prune
-from penstock.execution.stage_out import StageOut
+from penstock.execution.process.attempt_folder import AttemptFolder, Launched
+from penstock.execution.process.endings import Ending, ending
+from penstock.execution.process.executor_input import Places
+from penstock.execution.process.log_tail import LogTail
+from penstock.execution.process.process_tree import LINUX, ProcessTree, is_alive, open_process, wait_for
+from penstock.execution.process.sandbox import PrivateTmp
+from penstock.execution.process.stage_in import Stores, needs_places, output_places, prune
+from penstock.execution.process.stage_out import StageOut
 from penstock.model import NOTHING, Reason, Values
 
 _TAIL_SECONDS = 0.1

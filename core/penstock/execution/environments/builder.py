@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.environment import BuildCanceledError, EnvironmentBuildError
-from penstock.execution.images import AvailablePython
-from penstock.execution.pipsettings import UvSettings, masked, uv_settings
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.environment import BuildCanceledError, EnvironmentBuildError
+from penstock.execution.environments.images import AvailablePython
+from penstock.execution.environments.pipsettings import UvSettings, masked, uv_settings
 
 _BOX = " \t│├╰─▶×"
 _NOISE = re.compile(r"^(hint: |warning: |\[stderr\]|\[stdout\]|\^+$)")

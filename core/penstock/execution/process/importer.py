@@ -11,11 +11,11 @@ from penstock.artifacts.content import describe, examine
 from penstock.artifacts.error import explained
 from penstock.artifacts.web import SCHEMES as WEB
 from penstock.errors import TaskError
-from penstock.execution.attempt import EndedAttempt
-from penstock.execution.attempt_folder import AttemptFolder
 from penstock.execution.failpoints import failpoint
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
+from penstock.execution.process.attempt import EndedAttempt
+from penstock.execution.process.attempt_folder import AttemptFolder
 from penstock.model import Artifact, ImporterExecutor
 from penstock.planner.inputs import task_fields
 from penstock.planner.placeholders import resolve_constant

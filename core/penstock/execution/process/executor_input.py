@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.execution.bootstrap import executor_module
+from penstock.execution.environments.bootstrap import executor_module
 from penstock.execution.order import LaunchOrder
 from penstock.model import Artifact, ContainerExecutor, Json, JsonObject, ParameterType
 from penstock.planner.values import to_text

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import get_ident
 from typing import cast
 
-from penstock.execution.images import AvailablePython
+from penstock.execution.environments.images import AvailablePython
 
 _FOREIGN = frozenset({"VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_PYTHON_PREFERENCE", "UV_SYSTEM_PYTHON"})
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penstock.execution.shellwords import Operator, Token, shell_tokens
+from penstock.execution.environments.shellwords import Operator, Token, shell_tokens
 
 _SHELLS = frozenset({"sh", "bash", "/bin/sh", "/bin/bash", "/usr/bin/sh", "/usr/bin/bash"})
 _SHELL_FLAGS = frozenset({"-c", "-ec", "-ce", "-exc", "-xc"})

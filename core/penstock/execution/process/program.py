@@ -11,18 +11,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.errors import TaskError
-from penstock.execution.arguments import ENTRY, LIMIT, by_file, check, size, through_entry
-from penstock.execution.attempt_folder import AttemptFolder
-from penstock.execution.bootstrap import PipInstall, executor_module, parse_bootstrap
-from penstock.execution.environment import Environment, EnvironmentRequest, Hold
-from penstock.execution.environments import Environments
-from penstock.execution.executor_input import Places, executor_input
-from penstock.execution.images import ImageRefusedError, PythonRequest, choose_python, wanted_python
+from penstock.execution.environments.bootstrap import PipInstall, executor_module, parse_bootstrap
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.environment import Environment, EnvironmentRequest, Hold
+from penstock.execution.environments.images import (
+    ImageRefusedError,
+    PythonRequest,
+    choose_python,
+    wanted_python,
+)
+from penstock.execution.environments.private_venv import private_venv
+from penstock.execution.environments.pythons import running_python
 from penstock.execution.order import LaunchOrder
 from penstock.execution.platform import StandIn, workspace_fields
-from penstock.execution.private_venv import private_venv
-from penstock.execution.pythons import running_python
-from penstock.execution.task_environment import host_path, task_environment
+from penstock.execution.process.arguments import ENTRY, LIMIT, by_file, check, size, through_entry
+from penstock.execution.process.attempt_folder import AttemptFolder
+from penstock.execution.process.executor_input import Places, executor_input
+from penstock.execution.process.task_environment import host_path, task_environment
 from penstock.execution.volumes import is_volume_task
 from penstock.model import ContainerExecutor, JsonObject
 from penstock.planner.placeholders import resolve_arguments, resolve_text

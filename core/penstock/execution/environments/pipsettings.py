@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.execution.bootstrap import PipInstall
+from penstock.execution.environments.bootstrap import PipInstall
 
 _LISTS = frozenset(
     {"extra-index-url", "trusted-host", "find-links", "constraint", "no-binary", "only-binary"}

@@ -15,20 +15,20 @@ from typing import Final
 
 from penstock.artifacts import ArtifactStore
 from penstock.errors import NotFoundError, PenstockError, TaskError
-from penstock.execution.attempt import EndedAttempt, ProcessAttempt, discard, failed
-from penstock.execution.attempt_folder import AttemptFolder, Launched, order_digest
-from penstock.execution.environments import Environments
+from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.images import ImageRefusedError
 from penstock.execution.failpoints import failpoint
-from penstock.execution.images import ImageRefusedError
-from penstock.execution.importer import run_importer
 from penstock.execution.launcher import Attempt
-from penstock.execution.log_tail import LogTail
 from penstock.execution.order import LaunchOrder
 from penstock.execution.platform import PlatformRefusedError, StandIn, check_platform, stand_in
-from penstock.execution.process_tree import is_alive
-from penstock.execution.program import Program, Programs, RefusedError, with_stand_in
-from penstock.execution.sandbox import Means, Mount, means, private_tmp, spawn
-from penstock.execution.stage_in import Stores, stage_in
+from penstock.execution.process.attempt import EndedAttempt, ProcessAttempt, discard, failed
+from penstock.execution.process.attempt_folder import AttemptFolder, Launched, order_digest
+from penstock.execution.process.importer import run_importer
+from penstock.execution.process.log_tail import LogTail
+from penstock.execution.process.process_tree import is_alive
+from penstock.execution.process.program import Program, Programs, RefusedError, with_stand_in
+from penstock.execution.process.sandbox import Means, Mount, means, private_tmp, spawn
+from penstock.execution.process.stage_in import Stores, stage_in
 from penstock.execution.volumes import is_volume_task, run_volume_task
 from penstock.model import ContainerExecutor, Executor, ImporterExecutor, Json, Reason
 from penstock.store import new_id

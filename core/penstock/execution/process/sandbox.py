@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.execution.mountpoints import make_mount_points
+from penstock.execution.process.mountpoints import make_mount_points
 from penstock.model import Json
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.execution.attempt_folder import AttemptFolder
-from penstock.execution.log_tail import last_line
 from penstock.execution.manifest import Outcome
 from penstock.execution.order import LaunchOrder
+from penstock.execution.process.attempt_folder import AttemptFolder
+from penstock.execution.process.log_tail import last_line
 from penstock.model import Reason
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from penstock.artifacts import ArtifactError, Stored, path_of, scheme_of, under
 from penstock.artifacts.error import cause_of
 from penstock.errors import TaskError
-from penstock.execution.attempt_folder import AttemptFolder
-from penstock.execution.executor_input import Places, provisioned
 from penstock.execution.failpoints import failpoint
 from penstock.execution.order import LaunchOrder
-from penstock.execution.stage_in import Stores
+from penstock.execution.process.attempt_folder import AttemptFolder
+from penstock.execution.process.executor_input import Places, provisioned
+from penstock.execution.process.stage_in import Stores
 from penstock.model import Artifact, Json, ParameterType, Values
 from penstock.planner.values import matches, normalize, parse_json, text_to_value, to_text
 

@@ -17,9 +17,9 @@ from penstock.artifacts import (
 )
 from penstock.artifacts.error import explained
 from penstock.artifacts.place import path_of
-from penstock.execution.attempt_folder import AttemptFolder, file_name
-from penstock.execution.executor_input import Places
 from penstock.execution.order import LaunchOrder
+from penstock.execution.process.attempt_folder import AttemptFolder, file_name
+from penstock.execution.process.executor_input import Places
 from penstock.model import Artifact, ContainerExecutor
 
 

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from penstock.errors import TaskError
-from penstock.execution.bootstrap import PipInstall
-from penstock.execution.images import PythonChoice
-from penstock.execution.pipsettings import masked
+from penstock.execution.environments.bootstrap import PipInstall
+from penstock.execution.environments.images import PythonChoice
+from penstock.execution.environments.pipsettings import masked
 
 STAMP = "penstock-environment.json"
 """Written into an environment as the last thing of its build; without it there is no environment."""
