@@ -28,7 +28,13 @@ class Service:
     value: str
 
 
-SERVICES = {"corpus": Service("PENSTOCK_TEST_KFP_CORPUS", "the folder of the KFP corpus")}
+SERVICES = {
+    "corpus": Service("PENSTOCK_TEST_KFP_CORPUS", "the folder of the KFP corpus"),
+    "postgres": Service("PENSTOCK_TEST_POSTGRES_URL", "a PostgreSQL where databases may be made"),
+    "s3": Service("PENSTOCK_TEST_S3_ENDPOINT", "the URL of an S3 where buckets may be made"),
+    "mlflow": Service("PENSTOCK_TEST_MLFLOW_URI", "an MLflow tracking server"),
+    "servers": Service("PENSTOCK_TEST_SERVERS", "a folder of scripts that start and stop servers"),
+}
 
 
 def required() -> set[str]:
