@@ -52,4 +52,4 @@ docs: setup ## build the documentation into site/
 
 clean: ## remove whatever the verbs made
 	rm -rf .venv .venvs .demo build site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find core dags scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find core dags scripts tests workers -name __pycache__ -type d -prune -exec rm -rf {} +

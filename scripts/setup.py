@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
-INPUTS = ["uv.lock", "core/pyproject.toml", "scripts/setup.py"]
+OURS = ["core", "workers"]
+"""What is installed in place, in the order in which they need each other."""
+INPUTS = ["uv.lock", *(f"{folder}/pyproject.toml" for folder in OURS), "scripts/setup.py"]
 PIP_PLACES = {"PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PIP_ROOT", "PIP_TARGET", "PIP_USER"}
 
 
@@ -166,7 +168,7 @@ def fits(wheel: str) -> bool:
 
 
 def install(group: str) -> None:
-    """The group's locked packages, checked against their hashes, and core/ in place."""
+    """The group's locked packages, checked against their hashes, and ours in place."""
     print(f"setup: installing what {group} needs", flush=True)
     environment = index_settings()
     exact = VENV / f"{group}.txt"
@@ -175,8 +177,9 @@ def install(group: str) -> None:
     into = ["pip", "install", "--quiet", "--python", PYTHON]
     checked("installing", UV, *into, "--require-hashes", "-r", exact, environment=environment)
     if group == "test":
-        in_place = ["--no-deps", "--no-build-isolation", "--editable", ROOT / "core"]
-        checked("installing core/", UV, *into, *in_place, environment=environment)
+        in_place = [word for folder in OURS for word in ("--editable", ROOT / folder)]
+        alone = ["--no-deps", "--no-build-isolation"]
+        checked(f"installing {', '.join(OURS)}", UV, *into, *alone, *in_place, environment=environment)
     (VENV / f".{group}.done").write_text(fingerprint(), "utf-8")
 
 

@@ -1,0 +1,1 @@
+"""penstock on many machines: the Celery engine and the Kubernetes launcher."""
