@@ -160,8 +160,13 @@ def test_children_of_a_task_that_succeeds_end_with_it(command: Command) -> None:
 
     answer = command("run", path, "--json")
 
-    assert answer.code == 0
-    assert "sleep" in command("runs", "logs", answer.run["id"], "leaver").out
+    assert (answer.code, answer.run["state"]) == (0, "SUCCEEDED")
+    assert answer.run["tasks"]["leaver"]["state"] == "SUCCEEDED"
+    said = "2 processes (sleep) still ran when the task's own had ended, and were killed"
+    assert answer.run["tasks"]["leaver"]["error"] == said
+    assert f"  leaver: {said}\n" in command("runs", "get", answer.run["id"]).out
+    assert f"ran and succeeded, but {said}; " in command("runs", "why", answer.run["id"], "leaver").out
+    assert said in command("runs", "logs", answer.run["id"], "leaver").out
 
 
 def _read(path: Path) -> bytes:

@@ -15,19 +15,21 @@ METADATA_LIMIT = 80
 
 
 def print_report(run: Run) -> None:
-    """The run's state, its own outputs, the artifacts of its tasks, and the errors of failed ones."""
+    """The run's state and outputs, the artifacts of its tasks, and what went wrong with them."""
     cached = sum(1 for task in run if task.cached)
     counts = f"; {cached} of {len(run.tasks)} tasks served from the cache" if cached else ""
     typer.echo(f"run {run.id} {run.state.value}{counts}")
-    failed = [
+    told = [
         task
         for task in run
-        if task.state is State.FAILED and task.error and task.reason is not Reason.CHILD_FAILED
+        if task.state in (State.FAILED, State.SUCCEEDED)
+        and task.error
+        and task.reason is not Reason.CHILD_FAILED
     ]
-    for task in failed[:ERROR_LIMIT]:
+    for task in told[:ERROR_LIMIT]:
         typer.echo(f"  {task.path}: {task.error}")
-    if len(failed) > ERROR_LIMIT:
-        typer.echo(f"  … and {len(failed) - ERROR_LIMIT} more failed tasks")
+    if len(told) > ERROR_LIMIT:
+        typer.echo(f"  … and {len(told) - ERROR_LIMIT} more tasks with an error")
     if run.outputs:
         typer.echo("outputs")
         for name, value in run.outputs.items():

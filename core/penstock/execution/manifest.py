@@ -30,7 +30,8 @@ class OutputManifest:
     """Times are seconds since the epoch. `log` is the place of the attempt's log (a path or a URI).
 
     `notes` are facts about how it ran that a person may want (`python`: the interpreter chosen for the
-    image). `error` is one sentence; empty when the attempt succeeded.
+    image). `error` is one sentence; of an attempt that succeeded it is empty, or tells of processes that it
+    left behind.
     """
 
     attempt_id: str

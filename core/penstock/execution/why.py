@@ -147,7 +147,8 @@ def _succeeded(store: Store, session: Session, record: TaskRun) -> str:
         return f"task '{record.path}' was served from the cache: {run} had done the same work"
     if record.kind in CONTAINERS or record.kind is TaskKind.IMPORTER:
         return f"'{record.path}' succeeded"
-    return f"task '{record.path}' ran and succeeded; {_not_cached(store, session, record)}"
+    left = f", but {record.error}" if record.error else ""
+    return f"task '{record.path}' ran and succeeded{left}; {_not_cached(store, session, record)}"
 
 
 def _not_cached(store: Store, session: Session, record: TaskRun) -> str:

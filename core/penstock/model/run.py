@@ -82,6 +82,7 @@ class TaskRun:
     `generation` rises by one when the task is reopened; `attempts` counts the launches of this generation;
     `retries` counts how often a nested pipeline was started anew under its own retry policy.
     `retry_at` (seconds since the epoch) is when a failed attempt may be followed by the next one.
+    `error` is one sentence; a task that SUCCEEDED has one when it left processes behind.
     """
 
     path: str

@@ -304,11 +304,20 @@ def test_children_left_behind_are_killed_and_told_of(home: Path, background: str
     manifest = run(home, order(home, script(f"{background} sleep 0.2; echo done")))
     assert time.monotonic() - before < 10
     assert manifest.outcome is Outcome.SUCCEEDED
-    assert manifest.notes["left_behind"] == (
-        "1 process (sleep) still ran when the task's own had ended, and were killed"
-    )
+    said = "1 process (sleep) still ran when the task's own had ended, and was killed"
+    assert (manifest.error, manifest.notes["left_behind"]) == (said, said)
     assert "penstock: 1 process (sleep) still ran" in log_of(home)
     assert processes_of(home) == []
+
+
+def test_children_left_behind_do_not_hide_why_the_task_failed(home: Path) -> None:
+    manifest = run(home, order(home, script("sleep 60 & sleep 0.2; echo the reason; exit 3")))
+
+    assert manifest.outcome is Outcome.FAILED
+    assert manifest.error == (
+        "task 'train' ended with exit code 3: the reason; "
+        "1 process (sleep) still ran when the task's own had ended, and was killed"
+    )
 
 
 @pytest.mark.skipif(means() is None, reason="no mounts are allowed here")

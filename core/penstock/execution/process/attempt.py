@@ -41,6 +41,9 @@ class EndedAttempt:
     def stop(self, grace: float = _GRACE_SECONDS) -> None:
         return
 
+    def release(self) -> None:
+        return
+
 
 class ProcessAttempt:
     """An attempt whose process was started, here (`process`) or by an engine that is gone.
@@ -72,7 +75,6 @@ class ProcessAttempt:
         self._tree = ProcessTree(self._mark, leader, folder.path, trusted)
         self._started = folder.started_at or time.time()
         self._tail = LogTail(folder.log, on_line, log_offset) if on_line else None
-        self._left = ""
         self._manifest: OutputManifest | None = None
         self._waiting = threading.Lock()
         self._stopping = threading.Lock()
@@ -92,6 +94,9 @@ class ProcessAttempt:
 
     def stop(self, grace: float = _GRACE_SECONDS) -> None:
         self._stop(Outcome.CANCELED, grace)
+
+    def release(self) -> None:
+        """The folder stays: retention removes it with its run."""
 
     def _open(self, leader: int) -> int | None:
         """Watch the leader. None for one that is gone, and where the system has no such thing as a pidfd."""
@@ -170,7 +175,12 @@ class ProcessAttempt:
                 # We saw it die, so nothing is lost; 125 is that the mounts of its /tmp failed.
                 code = 128 - status if status < 0 else status
         failpoint("attempt.ended")
-        self._end_stragglers()
+        left = self._end_stragglers()
+        launched = self._folder.launched or Launched("")
+        # Before our own line is the last of the log, which an error quotes.
+        ended = ending(self._order, self._folder, code, launched.notes.get("program", ""))
+        if left:
+            self._folder.note(left)
         if self._tail is not None:
             self._tail.read(last=True)
         if self._handle is not None:
@@ -180,30 +190,29 @@ class ProcessAttempt:
             found = self._folder.manifest
             if found is not None:
                 return found
-            manifest = self._judge(code)
+            manifest = self._judge(code, launched, ended, left)
             failpoint("manifest.before")
             self._folder.write_manifest(manifest)
         failpoint("manifest.written")
         self._tidy(manifest)
         return manifest
 
-    def _end_stragglers(self) -> None:
+    def _end_stragglers(self) -> str:
+        """What is to be said of processes that the task left behind, which are killed."""
         left = self._tree.left_behind(time.time() - self._started)
         if not left:
-            return
+            return ""
         self._tree.kill()
-        if self._folder.stopped is None:
-            names = ", ".join(sorted({one.name for one in left}))
-            count = "1 process" if len(left) == 1 else f"{len(left)} processes"
-            self._left = f"{count} ({names}) still ran when the task's own had ended, and were killed"
-            self._folder.note(self._left)
+        if self._folder.stopped is not None:
+            return ""
+        names = ", ".join(sorted({one.name for one in left}))
+        count, were = ("1 process", "was") if len(left) == 1 else (f"{len(left)} processes", "were")
+        return f"{count} ({names}) still ran when the task's own had ended, and {were} killed"
 
-    def _judge(self, code: int | None) -> OutputManifest:
-        launched = self._folder.launched or Launched("")
+    def _judge(self, code: int | None, launched: Launched, found: Ending, left: str) -> OutputManifest:
         notes = dict(launched.notes)
-        if self._left:
-            notes["left_behind"] = self._left
-        found = ending(self._order, self._folder, code, notes.get("program", ""))
+        if left:
+            notes["left_behind"] = left
         places = output_places(self._order, self._folder, self._stores, {})
         values = NOTHING
         if found.outcome is Outcome.SUCCEEDED:
@@ -222,7 +231,7 @@ class ProcessAttempt:
             outcome=found.outcome,
             exit_code=code,
             reason=found.reason,
-            error=found.error,
+            error="; ".join(one for one in (found.error, left) if one),
             parameters=values.parameters,
             artifacts=values.artifacts,
             log=str(self._folder.log),
