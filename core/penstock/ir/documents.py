@@ -20,6 +20,10 @@ MAX_BYTES: Final = 64 * 2**20
 
 _MAX_DOCUMENTS: Final = 8
 _PATH: Final = re.compile(r"[^\n:{]{1,4096}\.(ya?ml|json)")
+_HEAD: Final = re.compile(r"# PIPELINE DEFINITION\n.*?^(?=components:)", re.DOTALL | re.MULTILINE)
+"""What the SDK's compiler says of a pipeline in comments. A default with line breaks leaves them, and is no
+YAML.
+"""
 
 
 def read_documents(document: os.PathLike[str] | str | bytes, limit: int = MAX_BYTES) -> Documents:
@@ -33,6 +37,7 @@ def read_documents(document: os.PathLike[str] | str | bytes, limit: int = MAX_BY
         )
     if text.lstrip()[0] == "{":
         return unwrap([read_json(text)])
+    text = _HEAD.sub(lambda head: "\n" * head[0].count("\n"), text, count=1)
     found: list[Json] = []
     for one in read_yaml(text, limit):
         if one is not None:

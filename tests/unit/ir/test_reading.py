@@ -84,6 +84,13 @@ def test_what_is_not_yaml_says_line_and_column() -> None:
     assert "is not YAML (line 2, column 5): mapping values are not allowed" in refusal("a: 1\nb: c: d\n")
 
 
+def test_a_default_with_line_breaks_that_the_compiler_wrote_into_its_comments() -> None:
+    head = "# PIPELINE DEFINITION\n# Inputs:\n#    x: str [Default: 'a\nroot: [\n']\n"
+    assert load(head + yaml.safe_dump(hello())).digest == load(json.dumps(hello())).digest
+    problem = refusal(head + "components: {}\nroot: [")
+    assert "line 8" in problem  # where the text ends
+
+
 def test_what_is_not_json_says_line_and_column() -> None:
     assert "is not JSON (line 2, column 3): Expecting" in refusal('{"a": 1,\n  b: 2}')
 
