@@ -25,6 +25,7 @@ def doctor(
         bool,
         typer.Option("--strict-images", help="Refuse an image whose exact Python is not on this machine."),
     ] = False,
+    launcher: Annotated[str, typer.Option(help="What would run the tasks: process, kubernetes.")] = "",
     each: Annotated[bool, typer.Option("--all", help="A row for each place, not only the first.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Machine-readable output, with each place.")
@@ -33,7 +34,8 @@ def doctor(
     """Say what of a pipeline runs here, is emulated, or is refused (exit code 1)."""
     with Workspace(load_settings()) as workspace:
         pipeline = read_pipeline(workspace, file)
-        found = diagnose(pipeline, workspace.launcher(RunOptions(strict_images=strict_images)))
+        options = RunOptions(strict_images=strict_images, launcher=launcher)
+        found = diagnose(pipeline, workspace.launcher(options))
     if as_json:
         typer.echo(json.dumps(_to_json(found), ensure_ascii=False))
     else:

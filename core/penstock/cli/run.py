@@ -48,6 +48,7 @@ def run(
         typer.Option("--strict-images", help="Refuse an image whose exact Python is not on this machine."),
     ] = False,
     pipeline_root: Annotated[str, typer.Option(help="Where artifacts go: a folder or a URI.")] = "",
+    launcher: Annotated[str, typer.Option(help="What runs the tasks: process, kubernetes.")] = "",
     logs: Annotated[bool, typer.Option("--logs", help="Print the tasks' output as it comes.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON Lines: one object per state change, the run last.")
@@ -59,7 +60,11 @@ def run(
         pipeline = read_pipeline(workspace, file)
         arguments = read_arguments(pipeline, param or [], params)
         options = RunOptions(
-            cache=not no_cache, fail_fast=fail_fast, parallel=parallel, strict_images=strict_images
+            cache=not no_cache,
+            fail_fast=fail_fast,
+            parallel=parallel,
+            strict_images=strict_images,
+            launcher=launcher,
         )
         record = workspace.submit(pipeline, arguments, name=name, experiment=experiment, options=options)
         drive(workspace, record.id, record.name, choose(as_json, logs), logs=logs, quiet=as_json)

@@ -116,7 +116,7 @@ def logs(
         if not found:
             typer.echo(_nothing_written(workspace.store, session, task), err=True)
         for one in found:
-            for line in launcher.log(session.run.id, one.id, follow):
+            for line in launcher.log(session.run.id, one.id, follow, one.log):
                 typer.echo(line if task else f"[{one.path}] {line}")
 
 

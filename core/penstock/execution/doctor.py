@@ -11,7 +11,6 @@ from penstock.execution.environments.images import wanted_python
 from penstock.execution.launcher import Launcher
 from penstock.execution.platform import names_of
 from penstock.ir import features
-from penstock.ir.features import FeatureName
 from penstock.model import ContainerExecutor, Json, Pipeline
 
 
@@ -53,39 +52,10 @@ class Diagnosis:
         return next((one for one in (Support.REFUSED, Support.EMULATED) if one in found), Support.RUNS)
 
 
-_EMULATED: Mapping[FeatureName, str] = {
-    FeatureName.PIPELINE_ROOT: "not used: artifacts go to PENSTOCK_PIPELINE_ROOT",
-    FeatureName.RESOURCES: "recorded, not enforced: a process has the whole machine",
-    FeatureName.ACCELERATOR: "not reserved: a process sees the accelerators that the machine has",
-    FeatureName.NODE_SELECTOR: "without effect: there is one machine",
-    FeatureName.TOLERATIONS: "without effect: there is one machine",
-    FeatureName.NODE_AFFINITY: "without effect: there is one machine",
-    FeatureName.POD_AFFINITY: "without effect: there are no pods",
-    FeatureName.IMAGE_PULL_SECRET: "without effect: no image is pulled",
-    FeatureName.IMAGE_PULL_POLICY: "without effect: no image is pulled",
-    FeatureName.SECURITY_CONTEXT: "without effect: a task runs as you",
-    FeatureName.SHARED_MEMORY: "without effect: a process has the machine's /dev/shm",
-    FeatureName.POD_METADATA: "only what field paths read of it: there is no pod",
-    FeatureName.FIELD_PATH_AS_ENV: "values of the run and of this machine",
-    FeatureName.SECRET_AS_ENV: "read from secrets/NAME/KEY in the home",
-    FeatureName.SECRET_AS_VOLUME: "the folder secrets/NAME in the home",
-    FeatureName.CONFIG_MAP_AS_ENV: "read from configmaps/NAME/KEY in the home",
-    FeatureName.CONFIG_MAP_AS_VOLUME: "the folder configmaps/NAME in the home",
-    FeatureName.CREATE_PVC: "a folder volumes/NAME in the home",
-    FeatureName.DELETE_PVC: "removes volumes/NAME in the home",
-    FeatureName.PVC_MOUNT: "the folder volumes/NAME in the home",
-    FeatureName.EPHEMERAL_VOLUME: "a folder of the attempt",
-    FeatureName.EMPTY_DIR: "a folder of the attempt",
-    FeatureName.WORKSPACE: "a folder of the run",
-    FeatureName.INIT_CONTAINER: "its command runs before the task's, as a process of this machine",
-    FeatureName.TIME_TO_LIVE: "without effect: records stay until they are removed",
-}
-
-
 def diagnose(pipeline: Pipeline, launcher: Launcher, engine: str = "embedded") -> Diagnosis:
     """What the embedded engine with this launcher makes of each feature. Builds and runs nothing."""
     return Diagnosis(
-        findings=(*_features(pipeline, engine), *_executors(pipeline, launcher, engine)),
+        findings=(*_features(pipeline, launcher, engine), *_executors(pipeline, launcher, engine)),
         images=tuple(
             sorted({one.image for one in pipeline.executors.values() if isinstance(one, ContainerExecutor)})
         ),
@@ -95,9 +65,9 @@ def diagnose(pipeline: Pipeline, launcher: Launcher, engine: str = "embedded") -
     )
 
 
-def _features(pipeline: Pipeline, engine: str) -> Iterator[Finding]:
+def _features(pipeline: Pipeline, launcher: Launcher, engine: str) -> Iterator[Finding]:
     for feature in features(pipeline):
-        text = _EMULATED.get(feature.name)
+        text = launcher.emulated.get(feature.name)
         support = Support.RUNS if text is None else Support.EMULATED
         yield Finding(engine, support, feature.name.value, feature.place, text or "")
 
@@ -111,10 +81,15 @@ def _executors(pipeline: Pipeline, launcher: Launcher, engine: str) -> Iterator[
         platform: Mapping[str, Json] = pipeline.executor_platform(component)
         try:
             isolation = launcher.isolation(executor, platform)
+            account = launcher.account(component, executor, platform)
         except TaskError as error:
             yield Finding(engine, Support.REFUSED, "executor", place, str(error))
             continue
-        if isinstance(executor, ContainerExecutor):
+        if account is not None:
+            yield Finding(
+                engine, Support.RUNS if account.exact else Support.EMULATED, "executor", place, account.text
+            )
+        elif isinstance(executor, ContainerExecutor):
             wanted = wanted_python(executor.image)
             exact = wanted is not None and f"-{'.'.join(map(str, wanted.version[:2]))}." in isolation
             support = Support.RUNS if exact else Support.EMULATED

@@ -10,15 +10,17 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeAlias
 
 from penstock.errors import LeaseError, PenstockError, StoreError, TaskError
 from penstock.execution.control import LocalControl, Step
 from penstock.execution.failpoints import failpoint
 from penstock.execution.interrupts import as_events
-from penstock.execution.launcher import Attempt, Launcher
+from penstock.execution.launcher import Attempt, Launcher, LauncherError
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
+from penstock.execution.tracker import Tracker
 from penstock.model import ROOT, Reason, State, TaskRun
 from penstock.planner.settle import CONTAINERS
 from penstock.planner.verdict import kind_of
@@ -26,8 +28,8 @@ from penstock.store import Store
 
 ChangeWatcher = Callable[[TaskRun], None]
 LineWatcher = Callable[[str, str], None]
-_Event: TypeAlias = tuple[str, OutputManifest] | StoreError | None
-"""An attempt has ended, by task path, or cannot be kept; None: the user wants the run to end."""
+_Event: TypeAlias = tuple[str, OutputManifest] | PenstockError | None
+"""An attempt has ended, by task path, or cannot be followed; None: the user wants the run to end."""
 
 POLL_SECONDS = 1.0
 LEASE_SECONDS = 30.0
@@ -53,6 +55,7 @@ class EmbeddedEngine:
         parallel: int,
         on_change: ChangeWatcher | None = None,
         on_line: LineWatcher | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         self.store = store
         self.control = control
@@ -61,6 +64,7 @@ class EmbeddedEngine:
         self.parallel = max(1, parallel)
         self.on_change = on_change
         self.on_line = on_line
+        self.tracker = tracker
 
     def run(self, run_id: str) -> State:
         """Run, or resume, to the end; the final state.
@@ -79,10 +83,10 @@ class EmbeddedEngine:
             except LeaseError:
                 execution.leave()
                 raise
-            except StoreError as error:
+            except (StoreError, LauncherError) as error:
                 running = execution.leave()
                 if running:
-                    raise StoreError(f"{error} ({running} tasks go on meanwhile)") from error
+                    raise type(error)(f"{error} ({running} tasks go on meanwhile)") from error
                 raise
             except BaseException:
                 execution.stop()
@@ -184,6 +188,8 @@ class _Execution:
     def _attempt(self, order: LaunchOrder) -> None:
         """In a thread of its own: start or adopt the attempt, and wait for its end."""
         try:
+            if self._engine.tracker is not None:
+                order = replace(order, environment=self._engine.tracker.environment(order))
             attempt = self._engine.launcher.start(order, self._lines(order.path))
             self._running[order.path] = attempt
             if self._canceling:
@@ -195,6 +201,9 @@ class _Execution:
             manifest = OutputManifest(
                 order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=str(error)
             )
+        except LauncherError as error:
+            self._events.put(LauncherError(f"task '{order.path}' cannot be followed: {error}"))
+            return
         except (PenstockError, OSError) as error:
             # Of our own files, not of the task; what it did is not lost.
             text = f"attempt {order.attempt_id} of task '{order.path}' cannot be kept: {error}"
@@ -245,11 +254,13 @@ class _Execution:
         if event is None:
             self._cancel(grace=0.0 if self._canceling else STOP_GRACE_SECONDS)
             return
-        if isinstance(event, StoreError):
+        if isinstance(event, PenstockError):
             raise event
         path, manifest = event
         step = self._engine.control.publish(self._run_id, path, manifest)
-        self._running.pop(path, None)
+        attempt = self._running.pop(path, None)
+        if attempt is not None:
+            attempt.release()
         self._take(step)
 
     def _poll(self) -> None:

@@ -1,15 +1,30 @@
 """The launcher seam: who runs one attempt. The process launcher is ours; Kubernetes' lives with the
-workers.
+workers and comes through the entry-point group `penstock.launchers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Protocol, TypeAlias, cast
 
+from penstock.artifacts import ArtifactStore
+from penstock.errors import InvalidInputError, PenstockError
 from penstock.execution.manifest import OutputManifest
+from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder
-from penstock.model import Executor, Json
+from penstock.execution.settings import Settings
+from penstock.ir.features import FeatureName
+from penstock.model import Component, Executor, Json
+
+GROUP = "penstock.launchers"
+
+
+class LauncherError(PenstockError):
+    """What a launcher stands on is not to be had (a cluster that does not answer, a missing permission):
+    no fault of the task, whose attempt goes on meanwhile if it was started. The sentence says what to do.
+    """
 
 
 class Attempt(Protocol):
@@ -27,11 +42,32 @@ class Attempt(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """The manifest has been published: what only the attempt needed may go. Idempotent; never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How a launcher would run a component: `exact` when its image says nothing else."""
+
+    exact: bool
+    text: str
+
 
 class Launcher(Protocol):
-    """Starts attempts. Found through the entry-point group `penstock.launchers`."""
+    """Starts attempts. `emulated` says what it makes of features that it does not do as Kubeflow does."""
 
     name: str
+    emulated: Mapping[FeatureName, str]
+
+    def account(
+        self, component: Component, executor: Executor, platform: Mapping[str, Json]
+    ) -> Account | None:
+        """How it would run the component; None when there is nothing to say. Raises TaskError as `isolation`
+        does.
+        """
+        ...
 
     def isolation(self, executor: Executor, platform: Mapping[str, Json]) -> str:
         """The isolation class that is part of the cache key: which Python, process or image would run this.
@@ -49,6 +85,40 @@ class Launcher(Protocol):
         """
         ...
 
-    def log(self, run_id: str, attempt_id: str, follow: bool = False) -> Iterator[str]:
-        """The attempt's log lines so far; with `follow`, until the attempt ends."""
+    def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
+        """The attempt's log lines so far; with `follow`, until the attempt ends.
+
+        `place` is the manifest's `log`, once there is one. Raises NotFoundError.
+        """
         ...
+
+    def close(self) -> None:
+        """Let go of connections and threads; attempts go on. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LauncherRequest:
+    """What a launcher is opened with; `store` serves the run's pipeline root."""
+
+    settings: Settings
+    options: RunOptions
+    store: ArtifactStore
+    pipeline_root: str
+
+
+LauncherFactory: TypeAlias = Callable[[LauncherRequest], Launcher]
+
+
+def open_launcher(name: str, request: LauncherRequest) -> Launcher:
+    """The launcher that an installed distribution brings under this name.
+
+    Touches nothing outside of this process. Raises InvalidInputError, naming what is installed.
+    """
+    found = entry_points(group=GROUP)
+    for one in found:
+        if one.name == name:
+            return cast("LauncherFactory", one.load())(request)
+    installed = ", ".join(sorted({"process", *found.names}))
+    remedy = "; install it with: pip install penstock-workers" if name == "kubernetes" else ""
+    raise InvalidInputError(f"no launcher '{name}' is installed; installed: {installed}{remedy}")

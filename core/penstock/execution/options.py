@@ -12,13 +12,14 @@ from penstock.model import Json, JsonObject
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """`cache` false passes the cache over for the whole run. `parallel` is how many attempts may run at
-    once.
+    once. `launcher` is empty where the settings say it.
     """
 
     cache: bool = True
     fail_fast: bool = False
     parallel: int = 0
     strict_images: bool = False
+    launcher: str = ""
 
     def to_json(self) -> JsonObject:
         return asdict(self)
@@ -30,4 +31,5 @@ class RunOptions:
             fail_fast=bool(found.get("fail_fast", False)),
             parallel=cast("int", found.get("parallel", 0)),
             strict_images=bool(found.get("strict_images", False)),
+            launcher=cast("str", found.get("launcher", "")),
         )

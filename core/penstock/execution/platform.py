@@ -12,6 +12,7 @@ from typing import Final, cast
 
 from penstock.errors import TaskError
 from penstock.execution.order import LaunchOrder
+from penstock.ir.features import FeatureName
 from penstock.model import Json, JsonObject, Pipeline
 
 SUPPORTED: Final = frozenset(
@@ -45,6 +46,35 @@ WITHOUT_EFFECT: Final = frozenset(
 """Where a pod is placed, how it is labelled and as whom it runs: there is no pod, the task runs as the
 caller.
 """
+
+EMULATED: Final[Mapping[FeatureName, str]] = {
+    FeatureName.PIPELINE_ROOT: "not used: artifacts go to PENSTOCK_PIPELINE_ROOT",
+    FeatureName.RESOURCES: "recorded, not enforced: a process has the whole machine",
+    FeatureName.ACCELERATOR: "not reserved: a process sees the accelerators that the machine has",
+    FeatureName.NODE_SELECTOR: "without effect: there is one machine",
+    FeatureName.TOLERATIONS: "without effect: there is one machine",
+    FeatureName.NODE_AFFINITY: "without effect: there is one machine",
+    FeatureName.POD_AFFINITY: "without effect: there are no pods",
+    FeatureName.IMAGE_PULL_SECRET: "without effect: no image is pulled",
+    FeatureName.IMAGE_PULL_POLICY: "without effect: no image is pulled",
+    FeatureName.SECURITY_CONTEXT: "without effect: a task runs as you",
+    FeatureName.SHARED_MEMORY: "without effect: a process has the machine's /dev/shm",
+    FeatureName.POD_METADATA: "only what field paths read of it: there is no pod",
+    FeatureName.FIELD_PATH_AS_ENV: "values of the run and of this machine",
+    FeatureName.SECRET_AS_ENV: "read from secrets/NAME/KEY in the home",
+    FeatureName.SECRET_AS_VOLUME: "the folder secrets/NAME in the home",
+    FeatureName.CONFIG_MAP_AS_ENV: "read from configmaps/NAME/KEY in the home",
+    FeatureName.CONFIG_MAP_AS_VOLUME: "the folder configmaps/NAME in the home",
+    FeatureName.CREATE_PVC: "a folder volumes/NAME in the home",
+    FeatureName.DELETE_PVC: "removes volumes/NAME in the home",
+    FeatureName.PVC_MOUNT: "the folder volumes/NAME in the home",
+    FeatureName.EPHEMERAL_VOLUME: "a folder of the attempt",
+    FeatureName.EMPTY_DIR: "a folder of the attempt",
+    FeatureName.WORKSPACE: "a folder of the run",
+    FeatureName.INIT_CONTAINER: "its command runs before the task's, as a process of this machine",
+    FeatureName.TIME_TO_LIVE: "without effect: records stay until they are removed",
+}
+"""What `doctor` says of features that a process is given in another way than a pod."""
 
 WORKSPACE: Final = "/kfp-workspace"
 

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
@@ -20,15 +21,21 @@ FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`name` is the key in penstock.toml; the environment variable is PENSTOCK_ and the name in capitals."""
+    """`name` is the key in penstock.toml; the environment variable is PENSTOCK_ and the name in capitals,
+    or the name alone where the ecosystem has one (`known`).
+
+    A `foreign` one belongs to another distribution, which reads it in `Settings.foreign`.
+    """
 
     name: str
     help: str
     default: str = ""
+    known: bool = False
+    foreign: bool = False
 
     @property
     def variable(self) -> str:
-        return f"PENSTOCK_{self.name.upper()}"
+        return self.name.upper() if self.known else f"PENSTOCK_{self.name.upper()}"
 
 
 SETTINGS = (
@@ -45,6 +52,46 @@ SETTINGS = (
     Setting("strict_images", "refuse an image whose exact Python is not on this machine", "false"),
     Setting("pass_env", "names of environment variables handed on to tasks, separated by commas"),
     Setting("kfp", "the kfp that compiles a .py pipeline, as a pip requirement", "kfp>=2.7,<3"),
+    Setting("mlflow_tracking_uri", "the MLflow server that runs are recorded in", known=True),
+    Setting("mlflow_in_tasks", "let `mlflow` in a task's own code log into the task's MLflow run", "true"),
+    Setting("installation", "tells this installation's pods from others'; by default from the database"),
+    Setting("kubernetes_context", "the context in KUBECONFIG; its current one by default", foreign=True),
+    Setting("kubernetes_namespace", "where pods are made; the context's namespace by default", foreign=True),
+    Setting("kubernetes_service_account", "the service account of tasks; none by default", foreign=True),
+    Setting(
+        "kubernetes_pods",
+        "what becomes of pods that ended: delete, keep, or keep-failed",
+        "delete",
+        foreign=True,
+    ),
+    Setting(
+        "kubernetes_environments",
+        "archive: packages are installed once and kept; in-pod: in every pod, as Kubeflow does",
+        "archive",
+        foreign=True,
+    ),
+    Setting(
+        "kubernetes_image",
+        "the image of our own containers, any with Python 3",
+        "python:3.11-slim",
+        foreign=True,
+    ),
+    Setting(
+        "kubernetes_s3_endpoint", "the S3 endpoint as pods reach it, where theirs is another", foreign=True
+    ),
+    Setting(
+        "kubernetes_pending_seconds",
+        "how long a pod may wait for a node; 0 means for ever",
+        "900",
+        foreign=True,
+    ),
+    Setting("kubernetes_pull_seconds", "how long a failing image pull is tried again", "300", foreign=True),
+    Setting(
+        "kubernetes_upload_seconds",
+        "how long a sidecar may take to store outputs once the task has ended",
+        "3600",
+        foreign=True,
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -64,13 +111,17 @@ class Settings:
     strict_images: bool
     pass_env: tuple[str, ...]
     kfp: str
+    installation: str
+    foreign: Mapping[str, str] = field(default_factory=dict[str, str])
+    mlflow_tracking_uri: str = ""
+    mlflow_in_tasks: bool = True
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def shown(self) -> list[tuple[str, str, str]]:
         """(environment variable, value with secrets masked, origin) of each setting."""
         rows: list[tuple[str, str, str]] = []
         for setting in SETTINGS:
-            value = getattr(self, setting.name)
+            value = self.foreign[setting.name] if setting.foreign else getattr(self, setting.name)
             text = ",".join(value) if isinstance(value, tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
             if isinstance(value, bool):
                 text = text.lower()
@@ -104,9 +155,10 @@ def load_settings(
         else:
             values[setting.name], origins[setting.name] = setting.default, "default"
     home = _folder(values, origins, "home", environ)
+    database_url = values["database_url"] or f"sqlite:///{home / 'penstock.db'}"
     return Settings(
         home=home,
-        database_url=values["database_url"] or f"sqlite:///{home / 'penstock.db'}",
+        database_url=database_url,
         pipeline_root=_pipeline_root(values["pipeline_root"], home),
         engine=values["engine"],
         launcher=values["launcher"],
@@ -116,6 +168,10 @@ def load_settings(
         strict_images=_truth(values, origins, "strict_images"),
         pass_env=tuple(name.strip() for name in values["pass_env"].split(",") if name.strip()),
         kfp=values["kfp"],
+        installation=_installation(values, origins, database_url),
+        foreign={one.name: values[one.name] for one in SETTINGS if one.foreign},
+        mlflow_tracking_uri=values["mlflow_tracking_uri"],
+        mlflow_in_tasks=_truth(values, origins, "mlflow_in_tasks"),
         origins=origins,
     )
 
@@ -197,6 +253,17 @@ def _number(values: Mapping[str, str], origins: Mapping[str, str], name: str) ->
             f"{name} ({origins[name]}) must be a whole number from 0, not '{values[name]}'"
         )
     return number
+
+
+def _installation(values: Mapping[str, str], origins: Mapping[str, str], database_url: str) -> str:
+    """Fit for a Kubernetes label. All who share a database are one installation, whatever their password."""
+    found = values["installation"] or sha256(mask_url(database_url).encode()).hexdigest()[:12]
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", found):
+        raise InvalidInputError(
+            f"installation ({origins['installation']}) may have letters, digits, '-', '_' and '.', at most "
+            f"63, not '{found}'"
+        )
+    return found
 
 
 def _truth(values: Mapping[str, str], origins: Mapping[str, str], name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError,
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
 from penstock.execution.environments.cache import Environments
-from penstock.execution.launcher import Launcher
+from penstock.execution.launcher import Launcher, LauncherRequest, open_launcher
 from penstock.execution.options import RunOptions
 from penstock.execution.owner import Owner, is_dead
 from penstock.execution.process.launcher import ProcessLauncher
@@ -103,14 +103,14 @@ class Workspace:
         """Raises InvalidInputError for an engine, launcher or pipeline root that nothing here can serve."""
         if self.settings.engine != "embedded":
             raise InvalidInputError(f"no engine '{self.settings.engine}' is installed; installed: embedded")
-        if self.settings.launcher != "process":
-            raise InvalidInputError(
-                f"no launcher '{self.settings.launcher}' is installed; installed: process"
-            )
+        pipeline_root = pipeline_root or self.settings.pipeline_root
         try:
-            store = self.artifact_store(pipeline_root or self.settings.pipeline_root)
+            store = self.artifact_store(pipeline_root)
         except ArtifactError as error:
             raise InvalidInputError(str(error)) from error
+        name = options.launcher or self.settings.launcher
+        if name != ProcessLauncher.name:
+            return open_launcher(name, LauncherRequest(self.settings, options, store, pipeline_root))
         return ProcessLauncher(
             self.settings.home,
             store,
@@ -138,7 +138,7 @@ class Workspace:
         places = _artifact_arguments(pipeline, arguments)
         parameters = {name: value for name, value in arguments.items() if name not in places}
         resolved = {**resolve_arguments(pipeline, parameters), **places}
-        self.launcher(options)
+        self.launcher(options).close()
         run_id = run_id or new_id()
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H-%M-%S")
         store = self.store
@@ -182,7 +182,8 @@ class Workspace:
             on_change=on_change,
             on_line=on_line,
         )
-        return engine.run(run_id)
+        with closing(launcher):
+            return engine.run(run_id)
 
     def readable(self, values: Values) -> bool:
         """Whether every artifact of ours among the values is where it was put."""

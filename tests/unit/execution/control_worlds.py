@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from unittest.mock import patch
 
 from penstock.execution.control import LocalControl, Step
-from penstock.execution.launcher import Attempt
+from penstock.execution.launcher import Account, Attempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
+from penstock.execution.platform import EMULATED
 from penstock.ir import load
-from penstock.model import Executor, Json, JsonObject, Pipeline, State, TaskRun
+from penstock.model import Component, Executor, Json, JsonObject, Pipeline, State, TaskRun
 from penstock.planner.ledger import Ledger
 from penstock.store import AttemptState, RunRecord, Store, new_id
 from tests.unit.planner.world_documents import document
@@ -33,6 +34,7 @@ class StillLauncher:
     """
 
     name = "still"
+    emulated = EMULATED
 
     def __init__(self) -> None:
         self.on_isolation: Callable[[], None] | None = None
@@ -46,8 +48,16 @@ class StillLauncher:
     def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
         raise NotImplementedError
 
-    def log(self, run_id: str, attempt_id: str, follow: bool = False) -> Iterator[str]:
+    def account(
+        self, component: Component, executor: Executor, platform: Mapping[str, Json]
+    ) -> Account | None:
+        return None
+
+    def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
         raise NotImplementedError
+
+    def close(self) -> None:
+        return
 
 
 def submit(store: Store, pipeline: Pipeline, arguments: Mapping[str, Json] = ARGUMENTS) -> RunRecord:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import EmbeddedEngine
-from penstock.execution.launcher import Attempt
+from penstock.execution.launcher import Account, Attempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.model import Executor, Json, TaskRun
+from penstock.execution.platform import EMULATED
+from penstock.model import Component, Executor, Json, TaskRun
 from penstock.store import Store
 
 Deed = Callable[["FakeAttempt"], OutputManifest | None]
@@ -46,6 +47,9 @@ class FakeAttempt:
         if grace == 0 or not self.stubborn:
             self.stopped.set()
 
+    def release(self) -> None:
+        return
+
 
 def succeed(attempt: FakeAttempt, **outputs: Json) -> OutputManifest:
     return OutputManifest(attempt.order.attempt_id, Outcome.SUCCEEDED, exit_code=0, parameters=outputs)
@@ -66,6 +70,7 @@ class FakeLauncher:
     """
 
     name = "fake"
+    emulated = EMULATED
 
     def __init__(self, deeds: Mapping[str, Deed] | None = None, *, stubborn: bool = False) -> None:
         self.deeds = deeds or {}
@@ -87,8 +92,16 @@ class FakeLauncher:
                 self.started.notify_all()
             return found
 
-    def log(self, run_id: str, attempt_id: str, follow: bool = False) -> Iterator[str]:
+    def account(
+        self, component: Component, executor: Executor, platform: Mapping[str, Json]
+    ) -> Account | None:
+        return None
+
+    def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
         return iter(())
+
+    def close(self) -> None:
+        return
 
     def wait_for(self, count: int) -> None:
         """Until so many attempts have been started."""

@@ -18,9 +18,9 @@ from penstock.errors import NotFoundError, PenstockError, TaskError
 from penstock.execution.environments.cache import Environments
 from penstock.execution.environments.images import ImageRefusedError
 from penstock.execution.failpoints import failpoint
-from penstock.execution.launcher import Attempt
+from penstock.execution.launcher import Account, Attempt
 from penstock.execution.order import LaunchOrder
-from penstock.execution.platform import PlatformRefusedError, StandIn, check_platform, stand_in
+from penstock.execution.platform import EMULATED, PlatformRefusedError, StandIn, check_platform, stand_in
 from penstock.execution.process.attempt import EndedAttempt, ProcessAttempt, discard, failed
 from penstock.execution.process.attempt_folder import AttemptFolder, Launched, order_digest
 from penstock.execution.process.importer import run_importer
@@ -30,7 +30,7 @@ from penstock.execution.process.program import Program, Programs, RefusedError, 
 from penstock.execution.process.sandbox import Means, Mount, means, private_tmp, spawn
 from penstock.execution.process.stage_in import Stores, stage_in
 from penstock.execution.volumes import is_volume_task, run_volume_task
-from penstock.model import ContainerExecutor, Executor, ImporterExecutor, Json, Reason
+from penstock.model import Component, ContainerExecutor, Executor, ImporterExecutor, Json, Reason
 from penstock.store import new_id
 
 # Written by the leader itself, so that they are there also when the engine dies right after starting it.
@@ -57,6 +57,7 @@ class ProcessLauncher:
     """`home` holds the attempts. `pass_env` names variables of the caller that tasks get too."""
 
     name = "process"
+    emulated = EMULATED
 
     def __init__(
         self,
@@ -78,6 +79,14 @@ class ProcessLauncher:
         return (
             "process:host" if isinstance(executor, ImporterExecutor) else self._programs.isolation(executor)
         )
+
+    def account(
+        self, component: Component, executor: Executor, platform: Mapping[str, Json]
+    ) -> Account | None:
+        return None
+
+    def close(self) -> None:
+        return
 
     def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
         """What is wrong with the task itself becomes a FAILED manifest. Raises PenstockError when the home
@@ -104,7 +113,7 @@ class ProcessLauncher:
         finally:
             os.close(lock)
 
-    def log(self, run_id: str, attempt_id: str, follow: bool = False) -> Iterator[str]:
+    def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
         folder = AttemptFolder.of(self._home, run_id, attempt_id)
         if not folder.path.is_dir():
             raise NotFoundError(

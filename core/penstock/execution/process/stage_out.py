@@ -14,14 +14,19 @@ from penstock.artifacts.error import cause_of
 from penstock.errors import TaskError
 from penstock.execution.failpoints import failpoint
 from penstock.execution.order import LaunchOrder
+from penstock.execution.outputs import (
+    MAX_TEXT,
+    object_of,
+    output_parameters,
+    parse_executor_output,
+    said_artifacts,
+    undeclared,
+)
 from penstock.execution.process.attempt_folder import AttemptFolder
 from penstock.execution.process.executor_input import Places, provisioned
 from penstock.execution.process.stage_in import Stores
-from penstock.model import Artifact, Json, ParameterType, Values
-from penstock.planner.values import matches, normalize, parse_json, text_to_value, to_text
-
-MAX_TEXT = 16 << 20
-"""Bytes of an executor output, or of one output parameter: beyond, it is an artifact."""
+from penstock.model import Artifact, Json, Values
+from penstock.planner.values import normalize
 
 
 @dataclass(slots=True)
@@ -41,63 +46,27 @@ class StageOut:
 
     def run(self) -> Values:
         """Raises TaskError, naming the output, for what was not written or cannot be recorded."""
-        said = self._executor_output()
-        parameters = self._parameters(_object(said.get("parameterValues")), _object(said.get("parameters")))
-        artifacts = self._artifacts(_object(said.get("artifacts")))
+        said = parse_executor_output(self._executor_output(), self.order.task_name)
+        component = self.order.component
+        parameters = output_parameters(
+            component, said, lambda name, where: read_text(self.places.parameters[name], where)
+        )
+        artifacts = {
+            name: tuple(self._artifact(name, item) for item in said_artifacts(said, name))
+            for name in component.interface.output_artifacts
+        }
+        self.notes |= undeclared(component, said)
         return Values(parameters, artifacts)
 
-    def _executor_output(self) -> Mapping[str, Json]:
-        where = f"the executor output of task '{self.order.task_name}'"
+    def _executor_output(self) -> str | None:
         # Taken out of the task's root, where artifacts are; after a crash it may be here already.
         _take(self.places.executor_output, self.folder.executor_output)
-        text = read_text(self.folder.executor_output, where)
-        if text is None:
-            return {}
-        said = parse_json(text, where=where)
-        if not isinstance(said, dict):
-            raise TaskError(
-                f"{where} is not a JSON object; it must be one with parameterValues and artifacts"
-            )
-        return said
-
-    def _parameters(self, said: Mapping[str, Json], legacy: Mapping[str, Json]) -> dict[str, Json]:
-        """`legacy` are those that SDK 1.8 writes: texts, integers and doubles by field."""
-        declared = self.order.component.interface.output_parameters
-        component = self.order.component.name
-        found: dict[str, Json] = {}
-        for name, parameter in declared.items():
-            where = f"the output parameter '{name}' of component '{component}'"
-            if name in said:
-                found[name] = _typed(said[name], parameter.type, where)
-                continue
-            value = next(iter(_object(legacy.get(name)).values()), None)
-            if value is not None and not isinstance(value, str):
-                found[name] = _typed(value, parameter.type, where)
-                continue
-            text = read_text(self.places.parameters[name], where) if value is None else value
-            if text is None:
-                raise TaskError(
-                    f"component '{component}' declares the output parameter '{name}' but did not write it; "
-                    "return it, or write it to the file of its output path"
-                )
-            found[name] = text_to_value(text, parameter.type.value, where=where)
-        self._ignored("parameters", (said.keys() | legacy.keys()) - declared.keys())
-        return found
-
-    def _artifacts(self, said: Mapping[str, Json]) -> dict[str, tuple[Artifact, ...]]:
-        declared = self.order.component.interface.output_artifacts
-        found: dict[str, tuple[Artifact, ...]] = {}
-        for name in declared:
-            listed = _object(said.get(name)).get("artifacts")
-            items: list[Json] = listed if isinstance(listed, list) else [{}]
-            found[name] = tuple(self._artifact(name, _object(item)) for item in items)
-        self._ignored("artifacts", said.keys() - declared.keys())
-        return found
+        return read_text(self.folder.executor_output, f"the executor output of task '{self.order.task_name}'")
 
     def _artifact(self, name: str, said: Mapping[str, Json]) -> Artifact:
         artifact = provisioned(self.order, name)
         where = f"the metadata of output artifact '{name}'"
-        metadata = {**artifact.metadata, **_object(normalize(said.get("metadata"), where=where))}
+        metadata = {**artifact.metadata, **object_of(normalize(said.get("metadata"), where=where))}
         uri, source = self._locate(name, said)
         artifact = replace(
             artifact, id=self.new_id(), name=_text(said.get("name")) or name, uri=uri, metadata=metadata
@@ -163,10 +132,6 @@ class StageOut:
         """A path as the task wrote it, on this machine; a relative one is in its working directory."""
         return self.host_path(Path(os.path.normpath(self.folder.work / text)))
 
-    def _ignored(self, what: str, names: set[str]) -> None:
-        if names:
-            self.notes[f"undeclared_{what}"] = ", ".join(sorted(names))
-
 
 def describe_local(uri: str) -> Stored | None:
     """Size and digest of what a file URI or a path names; None for another scheme, or where nothing is
@@ -231,22 +196,6 @@ def _take(source: Path, target: Path) -> None:
         if text is not None:
             target.write_text(text, encoding="utf-8")
             source.unlink()
-
-
-def _typed(value: Json, kind: ParameterType, where: str) -> Json:
-    """The executor output carries JSON values; only a text is made of what is none (KFP does neither, nor
-    checks).
-    """
-    found = normalize(value, where=where)
-    if kind is ParameterType.STRING and found is not None:
-        return to_text(found)
-    if not matches(found, kind.value):
-        raise TaskError(f"{where} is declared {kind.value} but is {to_text(found)[:80] or 'null'!r}")
-    return found
-
-
-def _object(value: Json) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Json) -> str:
