@@ -17,7 +17,8 @@
     artifacts    register, get, many, list, find_identical, mark_deleted
     cache        find: hits, newest first
     lineage      upstream, downstream
-    outbox       add, claim_batch, mark_delivered, mark_failed
+    outbox       add, claim_batch, mark_delivered, mark_failed; of a standing message also offer, waiting,
+                 take, keep, hand_back
 
 Preparing a task is one transaction of `tasks.record` and `attempts.claim`; publishing is one of
 `attempts.finish`, `executions.record` and `tasks.record`. State changes are compare-and-set (`transitions`):
@@ -49,6 +50,7 @@ from penstock.store.records import (
     RunRecord,
     StorageState,
     VersionRecord,
+    WaitingMessage,
 )
 from penstock.store.transitions import AttemptState
 
@@ -74,6 +76,7 @@ __all__ = [
     "StorageState",
     "Store",
     "VersionRecord",
+    "WaitingMessage",
     "new_id",
 ]
 

@@ -199,3 +199,15 @@ class Message:
     payload: JsonObject
     attempts: int
     created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMessage:
+    """`held_seconds` is what is left of somebody's claim; `refused`: it is not offered until that is asked
+    for.
+    """
+
+    message: Message
+    error: str
+    refused: bool
+    held_seconds: float
