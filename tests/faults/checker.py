@@ -1,26 +1,22 @@
 """Judges a finished run by what it left: the side-effect file, the database's rows, files and processes.
 
-It shares no code with what it judges: plain sqlite3, plain files, /proc.
+It shares no code with what it judges: plain SQL, plain files and objects, /proc.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+
+from tests.faults.records import Records, Row, records_of
 
 ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
 RUN_MARK = "PENSTOCK_RUN_ID"
-
-Row = sqlite3.Row
 
 
 @dataclass(frozen=True)
@@ -49,26 +45,14 @@ def in_flight(side: Path) -> set[str]:
     return {line.attempt for line in lines if line.phase == "start"} - finished
 
 
-@contextmanager
-def database(home: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{(home / 'penstock.db').as_uri()}?mode=ro", uri=True)) as connection:
-        connection.row_factory = sqlite3.Row
-        yield connection
-
-
 def runs(home: Path, pipeline: str) -> dict[str, str]:
     """State by run id."""
-    if not (home / "penstock.db").exists():
-        return {}
-    with database(home) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
-            return {}
-        rows = connection.execute(
-            "SELECT r.id, r.state FROM runs r JOIN pipeline_versions v ON v.id = r.version_id"
-            " JOIN pipelines p ON p.id = v.pipeline_id WHERE p.name = ?",
-            (pipeline,),
-        )
-        return {row["id"]: row["state"] for row in rows}
+    rows = records_of(home).rows(
+        "SELECT r.id, r.state FROM runs r JOIN pipeline_versions v ON v.id = r.version_id"
+        " JOIN pipelines p ON p.id = v.pipeline_id WHERE p.name = ?",
+        pipeline,
+    )
+    return {row["id"]: row["state"] for row in rows}
 
 
 def processes(run_id: str) -> list[int]:
@@ -89,31 +73,29 @@ def processes(run_id: str) -> list[int]:
 
 def picture(home: Path, run_id: str) -> dict[str, Any]:
     """What must be the same whether or not the run was disturbed: states, values, artifacts by content."""
-    with database(home) as connection:
-        run = connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
-        tasks = connection.execute("SELECT * FROM tasks WHERE run_id = ?", (run_id,)).fetchall()
-        return {
-            "state": run["state"],
-            "error": run["error"],
-            "outputs": _values(run["outputs"]),
-            "tasks": {
-                row["path"]: {
-                    **{
-                        name: row[name]
-                        for name in ("kind", "state", "reason", "error", "cached", "iterations", "retries")
-                    },
-                    "outputs": _values(row["outputs"]),
-                }
-                for row in tasks
-            },
-        }
+    records = records_of(home)
+    run = records.rows("SELECT * FROM runs WHERE id = ?", run_id)[0]
+    return {
+        "state": run["state"],
+        "error": run["error"],
+        "outputs": _values(run["outputs"]),
+        "tasks": {
+            row["path"]: {
+                **{
+                    name: row[name]
+                    for name in ("kind", "state", "reason", "error", "cached", "iterations", "retries")
+                },
+                "outputs": _values(row["outputs"]),
+            }
+            for row in records.rows("SELECT * FROM tasks WHERE run_id = ?", run_id)
+        },
+    }
 
 
 def count_attempts(home: Path, run_id: str) -> tuple[int, int]:
     """(all, those that are LOST)."""
-    with database(home) as connection:
-        rows = connection.execute("SELECT state FROM attempts WHERE run_id = ?", (run_id,)).fetchall()
-        return len(rows), sum(1 for row in rows if row["state"] == "LOST")
+    rows = records_of(home).rows("SELECT state FROM attempts WHERE run_id = ?", run_id)
+    return len(rows), sum(1 for row in rows if row["state"] == "LOST")
 
 
 def _values(text: str) -> dict[str, Any]:
@@ -129,28 +111,26 @@ def _values(text: str) -> dict[str, Any]:
 
 def judge(home: Path, side: Path, run_id: str, *, lost_allowed: bool) -> list[str]:
     """What is wrong, one sentence each. `lost_allowed`: tasks were killed too, so attempts may be LOST."""
-    with database(home) as connection:
-        judgement = _Judgement(home, side, run_id, connection, lost_allowed)
-        return [
-            *judgement.database(),
-            *judgement.states(),
-            *judgement.history(),
-            *judgement.attempts(),
-            *judgement.effects(),
-            *judgement.repetitions(),
-            *judgement.lineage(),
-            *judgement.artifacts(),
-            *judgement.files(),
-            *(f"process {pid} of the run is left" for pid in processes(run_id)),
-        ]
+    records = records_of(home)
+    judgement = _Judgement(home, side, run_id, records, lost_allowed)
+    return [
+        *records.damage(),
+        *judgement.states(),
+        *judgement.history(),
+        *judgement.attempts(),
+        *judgement.effects(),
+        *judgement.repetitions(),
+        *judgement.lineage(),
+        *judgement.artifacts(),
+        *judgement.files(),
+        *(f"process {pid} of the run is left" for pid in processes(run_id)),
+    ]
 
 
 class _Judgement:
-    def __init__(
-        self, home: Path, side: Path, run_id: str, connection: sqlite3.Connection, lost_allowed: bool
-    ) -> None:
+    def __init__(self, home: Path, side: Path, run_id: str, records: Records, lost_allowed: bool) -> None:
         self._home = home
-        self._connection = connection
+        self._records = records
         self._lost_allowed = lost_allowed
         self._run = self._rows("SELECT * FROM runs WHERE id = ?", run_id)[0]
         self._head = self._rows("SELECT * FROM run_heads WHERE run_id = ?", run_id)[0]
@@ -167,14 +147,7 @@ class _Judgement:
         self._lines = side_effects(side)
 
     def _rows(self, query: str, *values: str) -> list[Row]:
-        return self._connection.execute(query, values).fetchall()
-
-    def database(self) -> Iterator[str]:
-        for (text,) in self._rows("PRAGMA integrity_check"):
-            if text != "ok":
-                yield f"the database is damaged: {text}"
-        for row in self._rows("PRAGMA foreign_key_check"):
-            yield f"a row of {row[0]} refers to nothing in {row[2]}"
+        return self._records.rows(query, *values)
 
     def states(self) -> Iterator[str]:
         run = self._run
@@ -306,11 +279,11 @@ class _Judgement:
             if row["sha256"] is None:
                 yield f"artifact '{row['name']}' of '{row['path']}' is recorded without content"
                 continue
-            found = describe(local_path(row["uri"]))
+            found = self._records.content(row["uri"])
             if found != (row["size"], row["sha256"]):
                 recorded = (row["size"], row["sha256"])
                 yield f"artifact '{row['name']}' of '{row['path']}' is {found}, recorded as {recorded}"
-        known = {row[0] for row in self._rows("SELECT id FROM artifacts")}
+        known = {row["id"] for row in self._rows("SELECT id FROM artifacts")}
         for task in self._tasks:
             for many in json.loads(task["outputs"]).get("artifacts", {}).values():
                 for one in many:
@@ -319,31 +292,13 @@ class _Judgement:
 
     def files(self) -> Iterator[str]:
         """In the run's own folder of the artifact store there is nothing but what is recorded."""
-        root = local_path(self._run["pipeline_root"])
-        recorded = [local_path(row["uri"]) for row in self._made]
-        for folder, _, names in os.walk(root):
-            for name in names:
-                path = Path(folder, name)
-                if name.startswith(".penstock") or name.endswith(".part"):
-                    yield f"an unfinished {path} is left among the artifacts"
-                elif self._run["id"] in path.parts and not any(path.is_relative_to(one) for one in recorded):
-                    yield f"{path} lies among the artifacts and is recorded nowhere"
+        recorded = [row["uri"] for row in self._made]
+        for uri in self._records.stored(self._run["pipeline_root"]):
+            if self._records.is_unfinished(uri):
+                yield f"an unfinished {uri} is left among the artifacts"
+            elif f"/{self._run['id']}/" in uri and not any(_is_at_or_below(uri, one) for one in recorded):
+                yield f"{uri} lies among the artifacts and is recorded nowhere"
 
 
-def local_path(uri: str) -> Path:
-    return Path(unquote(uri.removeprefix("file://")))
-
-
-def describe(path: Path) -> tuple[int, str] | None:
-    """(size, sha256); of a directory the digest of `<sha256>  <name>`, each ended by NUL, by name."""
-    if path.is_file():
-        return path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
-    if not path.is_dir():
-        return None
-    names = sorted(os.fsencode(one.relative_to(path)) for one in path.rglob("*") if one.is_file())
-    whole, size = hashlib.sha256(), 0
-    for name in names:
-        content = Path(os.fsdecode(os.path.join(os.fsencode(path), name))).read_bytes()
-        size += len(content)
-        whole.update(hashlib.sha256(content).hexdigest().encode() + b"  " + name + b"\0")
-    return size, whole.hexdigest()
+def _is_at_or_below(uri: str, place: str) -> bool:
+    return uri == place or uri.startswith(f"{place.rstrip('/')}/")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.faults import checker
+from tests.faults.records import records_of
 
 PATIENCE = 60.0
 """Seconds after which a scenario that waits for something is broken."""
@@ -172,18 +173,16 @@ class Machine:
 
     def owner(self, run_id: str) -> str:
         """Of the run's lease."""
-        with checker.database(self.home) as connection:
-            query = "SELECT owner FROM run_heads WHERE run_id = ?"
-            return connection.execute(query, (run_id,)).fetchone()[0] or ""
+        query = "SELECT owner FROM run_heads WHERE run_id = ?"
+        return records_of(self.home).rows(query, run_id)[0]["owner"] or ""
 
     def changes(self) -> int:
         """How often tasks of the run have changed."""
         run_id = self.run_id()
         if not run_id:
             return 0
-        with checker.database(self.home) as connection:
-            query = "SELECT revision FROM run_heads WHERE run_id = ?"
-            return int(connection.execute(query, (run_id,)).fetchone()[0])
+        query = "SELECT revision FROM run_heads WHERE run_id = ?"
+        return int(records_of(self.home).rows(query, run_id)[0]["revision"])
 
     def change(self, statement: str, *values: str | float) -> None:
         """Change the database behind penstock's back."""

@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults import checker
 from tests.faults.machine import Machine
+from tests.faults.records import local_path, records_of
 from tests.faults.scenarios import SMALL, Scenarios, arguments
 
 
@@ -34,9 +35,8 @@ class Good:
             assert connection.execute(statement).rowcount > 0
 
     def artifact(self) -> Path:
-        with checker.database(self.home) as connection:
-            query = "SELECT uri FROM artifacts WHERE uri LIKE ? AND name = 'blob'"
-            return checker.local_path(connection.execute(query, (f"%{self.run_id}%",)).fetchone()["uri"])
+        query = "SELECT uri FROM artifacts WHERE uri LIKE ? AND name = 'blob'"
+        return local_path(records_of(self.home).rows(query, f"%{self.run_id}%")[0]["uri"])
 
     def spoil_line(self, *, doubled: bool) -> None:
         lines = self.side.read_text().splitlines(keepends=True)

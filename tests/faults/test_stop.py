@@ -12,6 +12,7 @@ import pytest
 from tests.faults import checker, pipelines
 from tests.faults.conftest import FULL, Bare
 from tests.faults.machine import KILLED, Machine
+from tests.faults.records import records_of
 from tests.faults.scenarios import LARGE, Scenarios, arguments
 
 SEEDS = range(12 if FULL else 1)
@@ -109,8 +110,7 @@ def test_a_run_that_waits_for_a_retry_is_canceled_at_once(bare: Bare) -> None:
     def waits() -> bool:
         if not machine.run_id():
             return False
-        with checker.database(machine.home) as connection:
-            return bool(connection.execute("SELECT 1 FROM tasks WHERE retry_at IS NOT NULL").fetchone())
+        return bool(records_of(machine.home).rows("SELECT 1 FROM tasks WHERE retry_at IS NOT NULL"))
 
     with machine.watch() as watch:
         engine = machine.run(machine.folder / "pipeline.yaml")
