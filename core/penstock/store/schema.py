@@ -99,11 +99,12 @@ runs = _table(
     _time("started_at"),
     _time("ended_at"),
     _time("cancel_requested_at"),
+    sa.Index(None, "created_at", "id"),
     sa.Index(None, "namespace", "created_at", "id"),
     sa.Index(None, "namespace", "name"),
-    sa.Index(None, "state", "created_at"),
-    sa.Index(None, "experiment_id", "created_at"),
-    sa.Index(None, "version_id", "created_at"),
+    sa.Index(None, "state", "created_at", "id"),
+    sa.Index(None, "experiment_id", "created_at", "id"),
+    sa.Index(None, "version_id", "created_at", "id"),
 )
 
 run_heads = _table(
@@ -118,7 +119,8 @@ run_heads = _table(
 """What is written with every change of a run, kept apart so that large arguments are not written again.
 
 `revision` counts the changes of the run's tasks, `generation` its reopenings; `owner`, `expires_at` and
-`token` are the engine's lease. `heads` says who locks it when.
+`token` are the engine's lease. `heads` says who locks it when. A run without a head is being removed: nothing
+finds it any more.
 """
 
 tasks = _table(
@@ -195,15 +197,27 @@ artifacts = _table(
     _text("schema_version"),
     _text("instance_schema"),
     _text("name"),
-    _text("uri"),
+    sa.Column("uri", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
     _text("metadata"),
     _count("size", null=True),
     sa.Column("sha256", sa.Text, nullable=True),
     _text("state"),
     _time("created_at", null=False),
     sa.Index(None, "uri"),
+    sa.Index(None, "created_at", "id"),
     sa.Index(None, "namespace", "created_at", "id"),
+    sa.Index(None, "schema_title", "created_at", "id"),
+    sa.Index(None, "name", "created_at", "id"),
 )
+"""The URIs sort by their bytes, so that what lies below one is found in the index."""
+
+pins = _table(
+    "pins",
+    _to("artifact_id", "artifacts.id", key=True),
+    sa.Column("kept_by", sa.Text, primary_key=True),
+    _time("created_at", null=False),
+)
+"""Artifacts that something outside of the record refers to, such as a registered model."""
 
 executions = _table(
     "executions",
@@ -224,6 +238,12 @@ executions = _table(
     sa.Index(None, "run_id", "path"),
 )
 """What was executed or taken from the cache. Its values outlive the task's record."""
+sa.Index(
+    "ix_executions_cached_execution_id",
+    executions.c.cached_execution_id,
+    sqlite_where=executions.c.cached_execution_id.is_not(None),
+    postgresql_where=executions.c.cached_execution_id.is_not(None),
+)
 
 edges = _table(
     "lineage_edges",
@@ -232,7 +252,7 @@ edges = _table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
     _to("artifact_id", "artifacts.id"),
-    sa.Index(None, "artifact_id", "direction"),
+    sa.Index(None, "artifact_id", "direction", "execution_id"),
 )
 """`name` is the input's or output's, `position` that of the artifact in its list."""
 
@@ -240,6 +260,7 @@ outbox = _table(
     "outbox",
     _key(),
     _text("topic"),
+    sa.Column("run_id", sa.Text, nullable=True),
     _text("key"),
     _text("payload"),
     _text("error"),
@@ -248,13 +269,30 @@ outbox = _table(
     _time("available_at", null=False),
     _time("delivered_at"),
     sa.UniqueConstraint("key"),
+    sa.Index(None, "run_id"),
 )
+"""`run_id` names the run that a message tells of: it is not removed before the message is delivered."""
 sa.Index(
     "ix_outbox_waiting",
     outbox.c.available_at,
     sqlite_where=outbox.c.delivered_at.is_(None),
     postgresql_where=outbox.c.delivered_at.is_(None),
 )
+
+removals = _table(
+    "removals",
+    _key("run_id"),
+    _text("place"),
+    _count("size"),
+    _text("error"),
+    _time("marked_at", null=False),
+    _time("purged_at"),
+    sa.Index(None, "purged_at"),
+)
+"""Runs on their way out. `place` is the URI of what their tasks made, `size` its recorded bytes.
+
+Once `purged_at` is set, the records are gone and the content and logs are next; the row goes last.
+"""
 
 schema_version = _table(
     "alembic_version",

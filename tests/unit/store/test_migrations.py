@@ -50,7 +50,11 @@ def test_both_ways_give_the_same_schema(tmp_path: Path) -> None:
         wheres = connection.execute(partial).all()
     with at_once.read() as connection:
         assert connection.execute(partial).all() == wheres
-    assert [name for name, _ in wheres] == ["ix_outbox_waiting", "uq_attempts_live"]
+    assert [name for name, _ in wheres] == [
+        "ix_executions_cached_execution_id",
+        "ix_outbox_waiting",
+        "uq_attempts_live",
+    ]
 
 
 def test_alembic_finds_nothing_to_add(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ revision = "0001"
 down_revision = None
 
 _TIME: sa.Double[float] = sa.Double()
+_BYTEWISE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -22,6 +23,7 @@ def upgrade() -> None:
         "outbox",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=True),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
@@ -32,6 +34,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
         sa.UniqueConstraint("key", name="uq_outbox_key"),
     )
+    op.create_index("ix_outbox_run_id", "outbox", ["run_id"])
     op.create_index(
         "ix_outbox_waiting",
         "outbox",
@@ -47,7 +50,7 @@ def upgrade() -> None:
         sa.Column("schema_version", sa.Text(), nullable=False),
         sa.Column("instance_schema", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("uri", _BYTEWISE, nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=True),
         sa.Column("sha256", sa.Text(), nullable=True),
@@ -56,8 +59,32 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["namespace"], ["namespaces.name"], name="fk_artifacts_namespace"),
         sa.PrimaryKeyConstraint("id", name="pk_artifacts"),
     )
+    op.create_index("ix_artifacts_created_at_id", "artifacts", ["created_at", "id"])
+    op.create_index("ix_artifacts_name_created_at_id", "artifacts", ["name", "created_at", "id"])
     op.create_index("ix_artifacts_namespace_created_at_id", "artifacts", ["namespace", "created_at", "id"])
+    op.create_index(
+        "ix_artifacts_schema_title_created_at_id", "artifacts", ["schema_title", "created_at", "id"]
+    )
     op.create_index("ix_artifacts_uri", "artifacts", ["uri"])
+    op.create_table(
+        "pins",
+        sa.Column("artifact_id", sa.Text(), nullable=False),
+        sa.Column("kept_by", sa.Text(), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.ForeignKeyConstraint(["artifact_id"], ["artifacts.id"], name="fk_pins_artifact_id"),
+        sa.PrimaryKeyConstraint("artifact_id", "kept_by", name="pk_pins"),
+    )
+    op.create_table(
+        "removals",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("marked_at", _TIME, nullable=False),
+        sa.Column("purged_at", _TIME, nullable=True),
+        sa.PrimaryKeyConstraint("run_id", name="pk_removals"),
+    )
+    op.create_index("ix_removals_purged_at", "removals", ["purged_at"])
     op.create_table(
         "experiments",
         sa.Column("id", sa.Text(), nullable=False),
@@ -119,11 +146,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["version_id"], ["pipeline_versions.id"], name="fk_runs_version_id"),
         sa.PrimaryKeyConstraint("id", name="pk_runs"),
     )
-    op.create_index("ix_runs_experiment_id_created_at", "runs", ["experiment_id", "created_at"])
+    op.create_index("ix_runs_created_at_id", "runs", ["created_at", "id"])
+    op.create_index("ix_runs_experiment_id_created_at_id", "runs", ["experiment_id", "created_at", "id"])
     op.create_index("ix_runs_namespace_created_at_id", "runs", ["namespace", "created_at", "id"])
     op.create_index("ix_runs_namespace_name", "runs", ["namespace", "name"])
-    op.create_index("ix_runs_state_created_at", "runs", ["state", "created_at"])
-    op.create_index("ix_runs_version_id_created_at", "runs", ["version_id", "created_at"])
+    op.create_index("ix_runs_state_created_at_id", "runs", ["state", "created_at", "id"])
+    op.create_index("ix_runs_version_id_created_at_id", "runs", ["version_id", "created_at", "id"])
     op.create_table(
         "attempts",
         sa.Column("id", sa.Text(), nullable=False),
@@ -180,6 +208,13 @@ def upgrade() -> None:
         ["fingerprint", "cache_scope", "namespace", "created_at"],
     )
     op.create_index("ix_executions_run_id_path", "executions", ["run_id", "path"])
+    op.create_index(
+        "ix_executions_cached_execution_id",
+        "executions",
+        ["cached_execution_id"],
+        sqlite_where=sa.text("cached_execution_id IS NOT NULL"),
+        postgresql_where=sa.text("cached_execution_id IS NOT NULL"),
+    )
     op.create_table(
         "run_heads",
         sa.Column("run_id", sa.Text(), nullable=False),
@@ -242,7 +277,11 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("execution_id", "direction", "name", "position", name="pk_lineage_edges"),
     )
-    op.create_index("ix_lineage_edges_artifact_id_direction", "lineage_edges", ["artifact_id", "direction"])
+    op.create_index(
+        "ix_lineage_edges_artifact_id_direction_execution_id",
+        "lineage_edges",
+        ["artifact_id", "direction", "execution_id"],
+    )
 
 
 def downgrade() -> None:
@@ -256,6 +295,8 @@ def downgrade() -> None:
     op.drop_table("pipeline_versions")
     op.drop_table("pipelines")
     op.drop_table("experiments")
+    op.drop_table("removals")
+    op.drop_table("pins")
     op.drop_table("artifacts")
     op.drop_table("outbox")
     op.drop_table("namespaces")
