@@ -70,12 +70,16 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, topic: str, key: str, payload: Mapping[str, Json]) -> bool:
-        """Record a message once for its key. False when the key was used before."""
+    def add(self, topic: str, key: str, payload: Mapping[str, Json], run_id: str | None = None) -> bool:
+        """Record a message once for its key. False when the key was used before.
+
+        The run that it tells of is not removed before the message is delivered, and then takes it along.
+        """
         now = time.time()
         new: dict[str, Any] = {
             "id": new_id(),
             "topic": topic,
+            "run_id": run_id,
             "key": key,
             "payload": dump(payload),
             "error": "",
@@ -114,10 +118,10 @@ class Outbox:
         with self._database.write() as connection:
             return connection.execute(_FAILED, changed).rowcount == 1
 
-    def offer(self, topic: str, key: str, payload: Mapping[str, Json]) -> None:
+    def offer(self, topic: str, key: str, payload: Mapping[str, Json], run_id: str | None = None) -> None:
         """Record a standing message; one that was delivered or refused is offered again as it is."""
         with self._database.write() as connection:
-            if not self.add(topic, key, payload):
+            if not self.add(topic, key, payload, run_id):
                 connection.execute(_OFFER, {"name": key})
 
     def waiting(self, topic: str, key: str | None = None) -> list[WaitingMessage]:
