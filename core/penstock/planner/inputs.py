@@ -32,7 +32,7 @@ from penstock.model import path as paths
 from penstock.planner.expressions import select
 from penstock.planner.ledger import Ledger
 from penstock.planner.placeholders import resolve_constant
-from penstock.planner.values import coerce, normalize, text_to_value
+from penstock.planner.values import coerce, normalize, text_to_value, to_text
 
 
 class _Missing(Enum):
@@ -46,7 +46,6 @@ LEGACY_SCHEMA: Final = "2.0.0"
 `inputs.parameters['x'].string_value`.
 """
 
-_NUMBERS: Final = (ParameterType.NUMBER_INTEGER, ParameterType.NUMBER_DOUBLE)
 _MLMD_STATE = {State.SUCCEEDED: "COMPLETE", State.FAILED: "FAILED"}
 
 
@@ -76,7 +75,9 @@ def resolve_item(ledger: Ledger, loop_path: str, index: int) -> Values:
     items = loop_items(place.task, record.inputs)
     value: Json = normalize(items[index])
     declared = interface.input_parameters.get(loop.item)
-    if declared is not None:
+    if declared is not None and place.component.dag is not None:
+        value = _handed_down(value, declared.type)
+    elif declared is not None:
         value = coerce(value, declared.type.value, where=f"item {index} of loop '{loop_path}'")
     return Values({loop.item: value})
 
@@ -150,13 +151,14 @@ def _parameters(ledger: Ledger, scope: str, task: Task, component: Component) ->
         value = _origin(ledger, scope, source)
         if value is not MISSING and value is not None and source.selector:
             value = select(source.selector, value)
-        _take(found, name, value, task, component, legacy=legacy)
+        from_text = legacy or (isinstance(value, str) and _is_text(ledger, scope, source))
+        _take(found, name, value, task, component, from_text=from_text)
     fields = task_fields(ledger.fields, paths.child(scope, task.name))
     for name, constant in constants.items():
         value = resolve_constant(constant, found, fields)
         if task.parameters[name].selector:
             value = select(task.parameters[name].selector, value)
-        _take(found, name, value, task, component, legacy=legacy)
+        _take(found, name, value, task, component, from_text=legacy)
     if component.dag is not None:
         for name, declared in component.interface.input_parameters.items():
             if name not in found and (task.loop is None or task.loop.item != name):
@@ -171,11 +173,13 @@ def _take(
     task: Task,
     component: Component,
     *,
-    legacy: bool,
+    from_text: bool,
 ) -> None:
     """Convert and keep one value, or leave it out when it is missing and may be.
 
-    `legacy`: SDK 1.8 writes a component's own default of a number as a text.
+    `from_text`: a text may stand for a value of another type. SDK 1.8 writes a component's own default of a
+    number as one, and items of a plain `list` are texts to the compiler whatever they are. For the same
+    reason a DAG, which only hands its inputs down, takes what is not of the declared type (KFP fails).
     """
     declared = component.interface.input_parameters.get(name)
     is_items = task.loop is not None and task.loop.items_input == name
@@ -191,10 +195,16 @@ def _take(
     where = f"input '{name}' of task '{task.name}'"
     if declared is None or is_items:
         found[name] = normalize(value)
-    elif isinstance(value, str) and legacy and declared.type in _NUMBERS:
+    elif isinstance(value, str) and from_text and declared.type is not ParameterType.STRING:
         found[name] = text_to_value(value, declared.type.value, where=where)
+    elif component.dag is not None:
+        found[name] = _handed_down(value, declared.type)
     else:
         found[name] = coerce(value, declared.type.value, where=where)
+
+
+def _handed_down(value: Json, kind: ParameterType) -> Json:
+    return to_text(normalize(value)) if kind is ParameterType.STRING else normalize(value)
 
 
 def _origin(ledger: Ledger, scope: str, source: ParameterSource) -> Json | _Missing:
@@ -212,6 +222,14 @@ def _origin(ledger: Ledger, scope: str, source: ParameterSource) -> Json | _Miss
             return MISSING if record is None else final_status(ledger, record)
         case RuntimeParameter(name):
             return ledger.arguments.get(name, MISSING)
+
+
+def _is_text(ledger: Ledger, scope: str, source: ParameterSource) -> bool:
+    """Whether the value is an input that the DAG at `scope` declares as a STRING."""
+    if not isinstance(source.origin, ComponentInput):
+        return False
+    declared = ledger.place(scope).component.interface.input_parameters.get(source.origin.name)
+    return declared is not None and declared.type is ParameterType.STRING
 
 
 def _artifacts(
