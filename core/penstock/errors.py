@@ -60,5 +60,17 @@ class StoreError(PenstockError):
     """The database cannot do what it was asked: busy for too long, disk full, damaged, gone."""
 
 
+class StoreAwayError(StoreError):
+    """The database has gone away, or asks for another try: nothing of the transaction was recorded, and it
+    may be repeated.
+
+    `problem` is the sentence without the remedy, for one who waits.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+
+
 class LeaseError(PenstockError):
     """Another engine drives the run, or has taken it over: whoever gets this must stop driving it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 metadata = sa.MetaData(
     naming_convention={
@@ -21,6 +22,22 @@ metadata = sa.MetaData(
 
 def _table(name: str, *parts: sa.Column[Any] | sa.Constraint | sa.Index) -> sa.Table:
     return sa.Table(name, metadata, *parts, implicit_returning=False)
+
+
+def _partial(
+    name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool], unique: bool = False
+) -> None:
+    """An index on some of the rows. The condition is handed on when the tables are made: for one at once,
+    `sa.Index` would load the dialects of all databases.
+    """
+    sa.Index(name, *columns, unique=unique, info={"where": where})
+
+
+@event.listens_for(metadata, "before_create")
+def _hand_on_conditions(target: sa.MetaData, connection: sa.Connection, **options: object) -> None:  # pyright: ignore[reportUnusedFunction]
+    for index in (index for table in target.tables.values() for index in table.indexes):
+        if "where" in index.info:
+            index.dialect_options[connection.dialect.name]["where"] = index.info["where"]
 
 
 def _key(name: str = "id") -> sa.Column[str]:
@@ -180,13 +197,12 @@ attempts = _table(
     _text("notes"),
     sa.UniqueConstraint("run_id", "path", "generation", "number"),
 )
-sa.Index(
+_partial(
     "uq_attempts_live",
     attempts.c.run_id,
     attempts.c.path,
     unique=True,
-    sqlite_where=attempts.c.state == "RUNNING",
-    postgresql_where=attempts.c.state == "RUNNING",
+    where=attempts.c.state == "RUNNING",
 )
 
 artifacts = _table(
@@ -238,11 +254,10 @@ executions = _table(
     sa.Index(None, "run_id", "path"),
 )
 """What was executed or taken from the cache. Its values outlive the task's record."""
-sa.Index(
+_partial(
     "ix_executions_cached_execution_id",
     executions.c.cached_execution_id,
-    sqlite_where=executions.c.cached_execution_id.is_not(None),
-    postgresql_where=executions.c.cached_execution_id.is_not(None),
+    where=executions.c.cached_execution_id.is_not(None),
 )
 
 edges = _table(
@@ -272,11 +287,10 @@ outbox = _table(
     sa.Index(None, "run_id"),
 )
 """`run_id` names the run that a message tells of: it is not removed before the message is delivered."""
-sa.Index(
+_partial(
     "ix_outbox_waiting",
     outbox.c.available_at,
-    sqlite_where=outbox.c.delivered_at.is_(None),
-    postgresql_where=outbox.c.delivered_at.is_(None),
+    where=outbox.c.delivered_at.is_(None),
 )
 
 removals = _table(

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from penstock.errors import InvalidInputError, PenstockError, StoreError
+from penstock.store.connection import Backend
 
 PATIENCE = 30.0
 """Seconds that a writer waits for another one."""
@@ -26,6 +27,13 @@ _NETWORK = re.compile(
     r"|fuse\.(sshfs|s3fs|gcsfuse|goofys|rclone|glusterfs|ceph\S*|juicefs|mount-s3|blobfuse2?|davfs2?|nfs\S*|smb\S*|cifs))"
 )
 _REMEDY = "set PENSTOCK_HOME or PENSTOCK_DATABASE_URL to a place on a local disk"
+
+
+def backend(path: Path) -> Backend:
+    """The database in the file. Raises InvalidInputError when it cannot be used."""
+    return Backend(
+        create_engine(path), str(path), lambda error: explain(error, path), patience=PATIENCE, one_writer=True
+    )
 
 
 def create_engine(path: Path) -> sa.Engine:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from penstock.errors import StoreAwayError
 from penstock.store import migrations
+from penstock.store.absence import PATIENCE
 from penstock.store.artifacts import Artifacts
 from penstock.store.attempts import Attempts
 from penstock.store.cache import Cache
@@ -21,6 +23,8 @@ from penstock.store.outbox import Outbox
 from penstock.store.pipelines import Pipelines
 from penstock.store.runs import Runs
 from penstock.store.tasks import Tasks
+
+_Answer = TypeVar("_Answer")
 
 
 class Store:
@@ -44,23 +48,63 @@ class Store:
 
     @staticmethod
     def open(url: str) -> Store:
-        """The store in the database that `url` names, made or brought up to date first.
+        """The store in the database that `url` names. A file is made or brought up to date first.
 
-        Raises InvalidInputError for a database that cannot be used, StoreError for one that does not answer.
+        Raises InvalidInputError for a database that cannot be used or has to be upgraded, StoreAwayError for
+        one that does not answer. One that has answered is waited for from then on when it goes away.
         """
         database = connect(url)
         try:
-            migrations.bring_up_to_date(database)
+            migrations.prepare(database)
         except BaseException:
             database.close()
             raise
+        database.absence.patience = PATIENCE
         return Store(database)
+
+    @property
+    def place(self) -> str:
+        """The database as a person knows it, without a password."""
+        return self._database.backend.place
 
     @contextmanager
     def transaction(self) -> Generator[None]:
         """One commit of what this thread does within: recorded whole or, on any exception, not at all."""
         with self._database.write():
             yield
+
+    def repeat(self, act: Callable[[], _Answer]) -> _Answer:
+        """What `act` answers; it is done again, whole, when the database went away within it.
+
+        It may read, and then write in one transaction: of one that was cut short nothing is recorded. Raises
+        StoreAwayError when the database stays away.
+        """
+        while True:
+            try:
+                return act()
+            except StoreAwayError as error:
+                if self._database.writing:
+                    raise
+                self._database.absence.wait(error)
+
+    @contextmanager
+    def waiting(
+        self,
+        until: Callable[[], float],
+        tell: Callable[[str], None] | None = None,
+        pause: Callable[[float], None] | None = None,
+    ) -> Generator[None]:
+        """Within, a database that is away is waited for until a (monotonic) time that may change meanwhile.
+
+        `tell` hears of it, in the place of the log; `pause` lets seconds pass.
+        """
+        absence = self._database.absence
+        former = absence.until, absence.tell, absence.pause
+        absence.until, absence.tell, absence.pause = until, tell or absence.tell, pause or absence.pause
+        try:
+            yield
+        finally:
+            absence.until, absence.tell, absence.pause = former
 
     def close(self) -> None:
         self._database.close()

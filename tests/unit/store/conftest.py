@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from penstock.store import RunRecord, Store
+from tests.databases import POSTGRES
 from tests.unit.store.examples import new_run
 
-DATABASES = ["sqlite"]
 
-
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=["sqlite", POSTGRES])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    assert request.param == "sqlite"
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_url")
     return f"sqlite:///{tmp_path}/penstock.db"
 
 

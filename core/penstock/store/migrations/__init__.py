@@ -1,6 +1,7 @@
-"""The schema's version: new databases are made at the present one, Alembic brings older ones up to it.
+"""The schema's version: new files are made at the present one, Alembic brings older ones up to it.
 
-Alembic is imported only when there is something for it to do.
+A file of SQLite's is changed when it is opened. A server's database is changed on request only, since other
+processes use it meanwhile. Alembic is imported only when there is something for it to do.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ HEAD = "0001"
 """The version that `schema` describes; the newest in `versions`."""
 
 _VERSION = sa.select(schema_version.c.version_num)
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtext('penstock'), hashtext('schema'))")
 
 
 def current(connection: sa.Connection) -> str | None:
@@ -30,19 +32,63 @@ def current(connection: sa.Connection) -> str | None:
     return connection.execute(_VERSION).scalar_one_or_none()
 
 
-def bring_up_to_date(database: Database) -> None:
-    """Raises InvalidInputError for the database of another program, or of a newer penstock."""
+def prepare(database: Database) -> None:
+    """See to it that the schema is the present one before the database is used.
+
+    Raises InvalidInputError for the database of another program or of a newer penstock, and for a server's
+    database that `penstock db upgrade` has to change first.
+    """
     with database.read() as connection:
-        if current(connection) == HEAD:
-            return
-    with database.write() as connection:
         version = current(connection)
-        if version == HEAD:
-            return
+    if version == HEAD:
+        return
+    if not database.backend.served:
+        bring_up_to_date(database)
+        return
+    raise InvalidInputError(behind(database.backend.place, version))
+
+
+def behind(place: str, version: str | None) -> str:
+    """The sentence for a schema that is not the present one."""
+    if version is None:
+        return (
+            f"the database {place} has no tables of penstock's; run `penstock db upgrade`, which makes them"
+        )
+    if is_newer(version):
+        return newer(version)
+    return f"the database {place} has schema {version}, this penstock needs {HEAD}; run `penstock db upgrade`"
+
+
+def newer(version: str) -> str:
+    return (
+        f"the database was written by a newer penstock (schema {version}, this one knows {HEAD}); "
+        "upgrade penstock"
+    )
+
+
+def is_newer(version: str) -> bool:
+    """Whether this penstock does not know the version."""
+    from alembic.script import ScriptDirectory
+
+    known = ScriptDirectory(str(Path(__file__).parent)).walk_revisions()
+    return version not in {script.revision for script in known}
+
+
+def bring_up_to_date(database: Database) -> str | None:
+    """The version that the database had, None for an empty one; now it has the present one.
+
+    Any number of processes may do so at once. Raises InvalidInputError for the database of another program,
+    or of a newer penstock.
+    """
+    with database.write() as connection:
+        if database.backend.served:
+            connection.execute(_LOCK)
+        version = current(connection)
         if version is None:
-            _create(connection)
-        else:
+            _create(connection, database.backend.place)
+        elif version != HEAD:
             upgrade(connection)
+        return version
 
 
 def upgrade(connection: sa.Connection, version: str = "head") -> None:
@@ -54,10 +100,7 @@ def upgrade(connection: sa.Connection, version: str = "head") -> None:
     try:
         command.upgrade(_config(connection), version)
     except CommandError as error:
-        raise InvalidInputError(
-            f"the database was written by a newer penstock (schema {present}, this one knows {HEAD}); "
-            "upgrade penstock"
-        ) from error
+        raise InvalidInputError(newer(str(present))) from error
 
 
 def downgrade(connection: sa.Connection, version: str) -> None:
@@ -67,11 +110,11 @@ def downgrade(connection: sa.Connection, version: str) -> None:
     command.downgrade(_config(connection), version)
 
 
-def _create(connection: sa.Connection) -> None:
+def _create(connection: sa.Connection, place: str) -> None:
     foreign = [name for name in sa.inspect(connection).get_table_names() if name != schema_version.name]
     if foreign:
         raise InvalidInputError(
-            f"the database belongs to another program (it has a table '{foreign[0]}'); "
+            f"the database {place} belongs to another program (it has a table '{foreign[0]}'); "
             "name another one in PENSTOCK_DATABASE_URL"
         )
     metadata.create_all(connection)

@@ -1,0 +1,227 @@
+"""PostgreSQL through psycopg 3: how it is connected to, and what its errors mean to a person."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+
+from penstock.errors import InvalidInputError, PenstockError, StoreAwayError, StoreError
+from penstock.store.connection import Backend
+
+PATIENCE = 30.0
+"""Seconds that a writer waits for another one's lock."""
+
+POOL_SIZE, POOL_OVERFLOW = 5, 15
+"""Connections that a process keeps, and those that it opens above that while many threads ask at once."""
+
+_IDLE_SECONDS = 20
+"""After so long between two statements of a transaction (its process is suspended, its machine gone) the
+server ends it, and lets others have the run.
+"""
+
+_CONNECT: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+_OPTIONS = f"-c lock_timeout={PATIENCE:.0f}s -c idle_in_transaction_session_timeout={_IDLE_SECONDS}s"
+_SETTLING = 30.0
+
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text, pg_backend_pid()"
+"""Row locks and compare-and-set order the writers of a run, each statement sees what was committed before it.
+The transaction's id tells later whether it was committed.
+"""
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+_STATUS = sa.text("SELECT pg_xact_status(CAST(:id AS xid8))")
+_TERMINATE = sa.text("SELECT pg_terminate_backend(:pid)")
+
+
+def backend(rest: str) -> Backend:
+    """The database that a URL names; `rest` is what follows its `://`. Raises InvalidInputError."""
+    try:
+        url = sa.make_url(f"postgresql+psycopg://{rest}")
+    except (ArgumentError, ValueError):
+        raise InvalidInputError(
+            "PENSTOCK_DATABASE_URL is no URL of a PostgreSQL; write "
+            "postgresql://user:password@host:port/database, with special characters as %40 and so on"
+        ) from None
+    place = place_of(url)
+    return Backend(
+        _engine(url),
+        place,
+        lambda error: explain(error, place),
+        patience=PATIENCE,
+        served=True,
+        committed=_committed,
+    )
+
+
+def place_of(url: sa.URL) -> str:
+    """`postgresql://user@host:port/database`: enough to know it by, and nothing secret."""
+    hosts = url.query.get("host", "")
+    host = url.host or ",".join([hosts] if isinstance(hosts, str) else hosts)
+    shown = sa.URL.create(
+        "postgresql", url.username, host=host or None, port=url.port, database=url.database
+    ).render_as_string(hide_password=True)
+    return shown.replace("%2F", "/")
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    options = " ".join([_OPTIONS, *_listed(url.query.get("options", ()))])
+    connect = {name: value for name, value in _CONNECT.items() if name not in url.query}
+    try:
+        engine = sa.create_engine(
+            url,
+            connect_args={**connect, "options": options},
+            client_encoding="utf8",
+            isolation_level="AUTOCOMMIT",  # transactions are begun below
+            use_native_hstore=False,
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+        )
+    except ImportError as error:
+        raise InvalidInputError(
+            f"PostgreSQL needs psycopg, which cannot be used here ({error}): pip install 'penstock[postgres]'"
+        ) from error
+
+    @event.listens_for(engine, "do_connect")
+    def _name(dialect: object, record: object, arguments: object, parameters: dict[str, Any]) -> None:  # pyright: ignore[reportUnusedFunction]
+        parameters.setdefault(
+            "fallback_application_name", f"penstock {socket.gethostname()}/{os.getpid()}"[:63]
+        )
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        if connection.get_execution_options().get("penstock_reader"):
+            connection.exec_driver_sql(_READ)
+            return
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(_WRITE)
+            cast("Any", cursor).nextset()
+            connection.execution_options(penstock_transaction=cursor.fetchone())
+        except connection.dialect.loaded_dbapi.Error as error:
+            connection.invalidate(error)
+            raise DBAPIError.instance(
+                _WRITE, None, error, connection.dialect.loaded_dbapi.Error, connection_invalidated=True
+            ) from error
+        finally:
+            cursor.close()
+
+    return engine
+
+
+def _listed(found: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (found,) if isinstance(found, str) else found
+
+
+def _committed(later: sa.Connection, lost: sa.Connection) -> bool | None:
+    """Whether the transaction of a connection that was lost in its COMMIT was committed after all."""
+    transaction, process = lost.get_execution_options()["penstock_transaction"]
+    until = time.monotonic() + _SETTLING
+    while (status := later.execute(_STATUS, {"id": transaction}).scalar_one()) == "in progress":
+        # The server does not know yet that we are gone, or that we wanted to commit.
+        later.execute(_TERMINATE, {"pid": process})
+        if time.monotonic() > until:
+            return None
+        time.sleep(0.05)
+    return None if status is None else status == "committed"
+
+
+_USER = re.compile(
+    r"authentication failed|no password supplied|role .* does not exist|not permitted to log in"
+    r"|no pg_hba\.conf entry|pg_hba\.conf rejects|permission denied for database"
+)
+_SETTING = re.compile(
+    r"invalid (connection option|\w+ value|integer value|port)"
+    r"|does not support SSL|certificate|root\.crt|SSL error|response to SSL"
+)
+_FULL = re.compile(r"too many (clients|connections)|remaining connection slots")
+_REMEDY = "see PENSTOCK_DATABASE_URL"
+
+
+def explain(error: DBAPIError, place: str) -> PenstockError:
+    """The sentence for an error of the driver. `place` names the database."""
+    origin = error.orig
+    state = getattr(origin, "sqlstate", None) or ""
+    text = _reason(str(origin))
+    if error.connection_invalidated and not state:
+        return StoreAwayError(f"the connection to the database {place} was lost ({text})", "try again")
+    if not state and (isinstance(error, OperationalError | InterfaceError) or "connection option" in text):
+        return _unconnected(text, place)
+    if state in ("57P01", "57P02", "57P03", "57P05", "25P03") or (state[:2] == "08" and state != "08P01"):
+        return StoreAwayError(f"the database {place} has gone away ({text})", "see whether it runs")
+    if state in ("40001", "40P01"):
+        return StoreAwayError(f"the database {place} asks for the transaction to be repeated ({text})")
+    if state == "53300":
+        return _full(text, place)
+    if state == "42501":
+        return InvalidInputError(
+            f"the user of {place} may not do this ({text}); have its owner GRANT it, or name another user"
+        )
+    if state == "25006":
+        return StoreError(
+            f"the database {place} is read-only ({text}); name the primary server in PENSTOCK_DATABASE_URL, "
+            "and a user that may write"
+        )
+    if state in ("53100", "53200"):
+        what = "disk" if state == "53100" else "memory"
+        return StoreError(
+            f"the {what} of the database server is full ({place}: {text}); make room and resume the run"
+        )
+    if state == "55P03":
+        return StoreError(
+            f"another process has held what this one needs in {place} for {PATIENCE:g} s; "
+            "see which penstock process hangs (pg_stat_activity), and try again"
+        )
+    if state[:2] == "54" or state == "08P01":
+        return StoreError(
+            f"this is too large for the database {place} ({text}); "
+            "names, paths and URIs end at about 2,700 bytes, values at 1 GiB"
+        )
+    if state in ("42P01", "42703"):
+        return StoreError(f"a table is not as it should be in {place} ({text}); run `penstock db check`")
+    return StoreError(f"the database {place} reports: {text}")
+
+
+def _unconnected(text: str, place: str) -> PenstockError:
+    """While it connects, libpq gives no code, only words."""
+    if _USER.search(text):
+        return InvalidInputError(f"the database {place} refuses the user or the password ({text}); {_REMEDY}")
+    if re.search(r"database .* does not exist", text):
+        return InvalidInputError(
+            f"there is no such database: {place} ({text}); make it with createdb, or {_REMEDY}"
+        )
+    if _FULL.search(text):
+        return _full(text, place)
+    if _SETTING.search(text):
+        return InvalidInputError(f"the database {place} cannot be connected to like this ({text}); {_REMEDY}")
+    return StoreAwayError(
+        f"the database {place} cannot be reached ({text})", f"see whether it runs, and {_REMEDY}"
+    )
+
+
+def _full(text: str, place: str) -> StoreAwayError:
+    return StoreAwayError(
+        f"the database {place} has no connection left ({text})", "end some clients, or raise max_connections"
+    )
+
+
+def _reason(text: str) -> str:
+    """The first line of what libpq or the server says, without what we know already."""
+    first = text.strip().partition("\n")[0]
+    found = re.search(r"(?:.*failed|^connection is bad): (?:FATAL: +)?(.*)", first)
+    return (found[1] if found else first).rstrip(".")
