@@ -16,6 +16,7 @@ from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.reuse import reuse_imported
 from penstock.execution.session import Session, open_session, root_values
+from penstock.execution.tracker import Tracker
 from penstock.model import ROOT, ImporterExecutor, Pipeline, Reason, State, TaskKind, TaskRun, Values
 from penstock.planner.following import following, resume
 from penstock.planner.settle import CONTAINERS, may_retry, settle
@@ -68,7 +69,7 @@ class LocalControl:
     `readable` says whether the artifacts of a cache hit can still be read. With `exclusive` the caller
     promises to be the only one who changes the run (an engine that holds its lease), and the ledger stays in
     memory between calls. `token`, once an engine has claimed the run, fences every write: after a take-over
-    they raise LeaseError. Not safe for use by several threads at once.
+    they raise LeaseError. `tracker` hears of each beginning. Not safe for use by several threads at once.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class LocalControl:
         owner: str,
         *,
         exclusive: bool = False,
+        tracker: Tracker | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -87,6 +89,7 @@ class LocalControl:
         self._owner = owner
         self.token: int | None = None
         self._exclusive = exclusive
+        self._tracker = tracker
         self._clock = clock
         self._sessions: dict[str, Session] = {}
         self._pipelines: dict[str, Pipeline] = {}
@@ -135,14 +138,15 @@ class LocalControl:
 
     def _begin(self, session: Session) -> Step:
         run_id, ledger = session.run.id, session.ledger
-        if ledger.get(ROOT) is None:
-            inputs = root_values(session.pipeline, run_id, session.run.arguments)
-            root = TaskRun(ROOT, TaskKind.ROOT, State.RUNNING, inputs=inputs, started_at=self._clock())
-            return self._record(session, root)
-        if session.run.state is State.PENDING:
-            with self._transaction(session):
-                if self._store.runs.get(run_id).state is State.PENDING:
-                    self._store.runs.transition(run_id, (State.PENDING,), State.RUNNING, token=self.token)
+        with self._transaction(session):
+            if self._tracker is not None:
+                self._tracker.begun(run_id)
+            if ledger.get(ROOT) is None:
+                inputs = root_values(session.pipeline, run_id, session.run.arguments)
+                root = TaskRun(ROOT, TaskKind.ROOT, State.RUNNING, inputs=inputs, started_at=self._clock())
+                return self._record(session, root)
+            if self._store.runs.get(run_id).state is State.PENDING:
+                self._store.runs.transition(run_id, (State.PENDING,), State.RUNNING, token=self.token)
         again = tuple(
             (record.path, record.retry_at)
             for record in ledger.records()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias, cast
 
 from penstock.artifacts import ArtifactError, ArtifactStore, open_store, uri_of
 from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError, PenstockError
@@ -24,10 +26,13 @@ from penstock.execution.process.launcher import ProcessLauncher
 from penstock.execution.result import Run, read_outputs, read_task
 from penstock.execution.session import open_session
 from penstock.execution.settings import Settings
+from penstock.execution.tracker import GROUP, Tracker
 from penstock.ir import resolve_arguments
 from penstock.model import ROOT, Json, Pipeline, State, Values
 from penstock.planner.ledger import Ledger
 from penstock.store import RunRecord, Store, new_id
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -37,6 +42,7 @@ class Workspace:
     settings: Settings
     _store: Store | None = field(default=None, init=False)
     _owner: Owner | None = field(default=None, init=False)
+    _tracker: Tracker | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +53,7 @@ class Workspace:
         self.close()
 
     def close(self) -> None:
+        self._tracker = None
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -92,6 +99,19 @@ class Workspace:
             raise InvalidInputError(
                 f"the penstock home {home} is not writable; set PENSTOCK_HOME to a folder you may write"
             )
+
+    def tracker(self, on_warning: Callable[[str], None]) -> Tracker | None:
+        """What records runs beside the store, where the settings ask for it."""
+        if self._tracker is None and self.settings.mlflow_tracking_uri:
+            found = [one for one in entry_points(group=GROUP) if one.name == "mlflow"]
+            if not found:
+                on_warning(
+                    "MLFLOW_TRACKING_URI is set, and this installation of penstock has nothing that records "
+                    "runs in MLflow; install it again"
+                )
+                return None
+            self._tracker = cast("TrackerFactory", found[0].load())(self)
+        return self._tracker
 
     def environments(self) -> Environments:
         return Environments(self.settings.environments)
@@ -161,8 +181,11 @@ class Workspace:
         *,
         on_change: ChangeWatcher | None = None,
         on_line: LineWatcher | None = None,
+        on_warning: Callable[[str], None] = logger.warning,
     ) -> State:
         """Run, or resume, a recorded run to its end with the embedded engine.
+
+        `on_warning` gets a sentence on what concerns the run and changes nothing about it.
 
         Raises LeaseError, naming the owner, when a living engine has the run.
         """
@@ -172,7 +195,10 @@ class Workspace:
         options = RunOptions.from_json(run.options)
         launcher = self.launcher(options, run.pipeline_root)
         self._take_from_the_dead(run)
-        control = LocalControl(self.store, launcher, self.readable, self.owner.name, exclusive=True)
+        tracker = self.tracker(on_warning)
+        control = LocalControl(
+            self.store, launcher, self.readable, self.owner.name, exclusive=True, tracker=tracker
+        )
         engine = EmbeddedEngine(
             self.store,
             control,
@@ -181,8 +207,10 @@ class Workspace:
             parallel=options.parallel or self.settings.parallel,
             on_change=on_change,
             on_line=on_line,
+            tracker=tracker,
         )
-        with closing(launcher):
+        following = tracker.following(run_id, on_warning) if tracker is not None else nullcontext()
+        with closing(launcher), following:
             return engine.run(run_id)
 
     def readable(self, values: Values) -> bool:
@@ -224,6 +252,9 @@ class Workspace:
             # Whoever was quicker holds it now, as claiming it will tell.
             with suppress(LeaseError):
                 self.store.leases.take_over(run.id, self.owner.name, 30.0, former=run.owner)
+
+
+TrackerFactory: TypeAlias = Callable[[Workspace], Tracker]
 
 
 def artifact_lists(ledger: Ledger, path: str) -> frozenset[str]:

@@ -37,7 +37,7 @@ def test_every_setting_has_its_row_with_its_default(setting: Setting) -> None:
 
 
 def test_no_row_is_of_a_setting_that_is_gone() -> None:
-    named = set(re.findall(r"^\| `(PENSTOCK_\w+)`", page("settings.md"), re.MULTILINE))
+    named = set(re.findall(r"^\| `([A-Z0-9_]+)`", page("settings.md"), re.MULTILINE))
     assert named == {setting.variable for setting in SETTINGS}
 
 

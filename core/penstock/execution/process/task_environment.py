@@ -68,6 +68,7 @@ def task_environment(
         found = environment.variables(found)
     return {
         **found,
+        **order.environment,
         **{name: value for name, value in declared.items() if name != "PATH"},
         "KFP_RETRY_INDEX": str(order.retry_index),
         "PENSTOCK_RUN_ID": order.run.run_id,
