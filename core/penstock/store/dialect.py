@@ -30,7 +30,8 @@ def _sqlite_clock(element: database_clock, compiler: SQLCompiler, **options: obj
 
 @compiles(database_clock, "postgresql")
 def _postgresql_clock(element: database_clock, compiler: SQLCompiler, **options: object) -> str:  # pyright: ignore[reportUnusedFunction]
-    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+    # Of the statement, as SQLite's is: a time that changes within it cannot be looked up in an index.
+    return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) AS DOUBLE PRECISION)"
 
 
 def insert_if_absent(connection: sa.Connection, table: sa.Table) -> Insert:
