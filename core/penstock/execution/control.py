@@ -285,6 +285,8 @@ class LocalControl:
                 new, state=State.SUCCEEDED, cached=True, outputs=hit.outputs, ended_at=self._clock()
             )
             with self._transaction(session):
+                if not self._store.cache.hold(hit.execution_id):
+                    continue  # its run is being removed
                 self._execution(session, done, ExecutionState.CACHED, cached_execution=hit.execution_id)
                 step = self._record(session, done)
             failpoint("prepare.cached")

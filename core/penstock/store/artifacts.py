@@ -14,8 +14,8 @@ from penstock.store.columns import dump, dump_sorted, load_object, plain
 from penstock.store.connection import Database
 from penstock.store.dialect import insert_if_absent
 from penstock.store.namespaces import DEFAULT, Namespaces
-from penstock.store.records import ArtifactRecord, ArtifactState, Direction, ExecutionState
-from penstock.store.schema import artifacts, edges, executions
+from penstock.store.records import ArtifactRecord, ArtifactState, Direction
+from penstock.store.schema import artifacts, edges, executions, pins, run_heads
 
 _a = artifacts.c
 _COLUMNS = (
@@ -35,11 +35,17 @@ _COLUMNS = (
 _writer = (
     sa.select(executions.c.run_id, executions.c.path, edges.c.artifact_id)
     .select_from(edges.join(executions, executions.c.id == edges.c.execution_id))
-    .where(edges.c.direction == Direction.OUTPUT.value, executions.c.state != ExecutionState.CACHED.value)
+    .join(run_heads, run_heads.c.run_id == executions.c.run_id)
+    .where(edges.c.direction == Direction.OUTPUT.value)
     .order_by(executions.c.created_at)
 )
 _WRITERS = _writer.where(edges.c.artifact_id.in_(sa.bindparam("wanted", expanding=True)))
-_KNOWN = sa.select(_a.id).where(_a.id.in_(sa.bindparam("wanted", expanding=True)))
+_KNOWN = (
+    sa.select(_a.id)
+    .where(_a.id.in_(sa.bindparam("wanted", expanding=True)))
+    .order_by(_a.id)
+    .with_for_update(read=True, key_share=True)
+)
 _MANY = sa.select(*_COLUMNS).where(_a.id.in_(sa.bindparam("wanted", expanding=True)))
 _DELETE = sa.update(artifacts).where(_a.id == sa.bindparam("artifact"))
 _IDENTICAL = (
@@ -54,13 +60,30 @@ _IDENTICAL = (
         sa.exists()
         .where(
             edges.c.artifact_id == _a.id,
-            edges.c.direction == Direction.OUTPUT.value,
+            edges.c.direction.in_((Direction.OUTPUT.value, Direction.REUSED.value)),
             executions.c.id == edges.c.execution_id,
             executions.c.cache_scope == sa.bindparam("scope"),
+            run_heads.c.run_id == executions.c.run_id,
         )
         .correlate(artifacts),
     )
     .order_by(_a.created_at.desc(), _a.id.desc())
+)
+_MAKERS = (
+    sa.select(executions.c.run_id)
+    .join(edges, edges.c.execution_id == executions.c.id)
+    .where(edges.c.artifact_id == sa.bindparam("artifact"), edges.c.direction == Direction.OUTPUT.value)
+)
+_HOLD_MAKERS = (
+    sa.select(run_heads.c.run_id)
+    .where(run_heads.c.run_id.in_(_MAKERS))
+    .with_for_update(read=True, key_share=True)
+)
+_UNPIN = sa.delete(pins).where(
+    pins.c.artifact_id == sa.bindparam("artifact"), pins.c.kept_by == sa.bindparam("by")
+)
+_PINS = (
+    sa.select(pins.c.kept_by).where(pins.c.artifact_id == sa.bindparam("artifact")).order_by(pins.c.kept_by)
 )
 
 
@@ -143,7 +166,7 @@ class Artifacts:
             put_out = (
                 sa.select(edges.c.artifact_id)
                 .select_from(edges.join(executions, executions.c.id == edges.c.execution_id))
-                .where(executions.c.run_id == run_id, edges.c.direction == Direction.OUTPUT.value)
+                .where(executions.c.run_id == run_id, edges.c.direction != Direction.INPUT.value)
             )
             if path is not None:
                 put_out = put_out.where(executions.c.path == path)
@@ -151,12 +174,7 @@ class Artifacts:
         with self._database.read() as connection:
             if before is not None:
                 last = self.get(before)
-                query = query.where(
-                    sa.or_(
-                        _a.created_at < last.created_at,
-                        sa.and_(_a.created_at == last.created_at, _a.id < before),
-                    )
-                )
+                query = query.where(sa.tuple_(_a.created_at, _a.id) < sa.tuple_(last.created_at, before))
             return _with_writers(connection, connection.execute(query).all())
 
     def find_identical(
@@ -194,11 +212,34 @@ class Artifacts:
             if connection.execute(_DELETE, changed).rowcount == 0:
                 raise NotFoundError(f"artifact {artifact_id} is not recorded")
 
+    def pin(self, artifact_id: str, by: str) -> None:
+        """From now on neither the artifact nor the run that made it is removed, for the sake of `by`: words
+        for a person, such as `model iris, version 3`. Idempotent. Raises NotFoundError.
+        """
+        with self._database.write() as connection:
+            wanted = {"artifact": artifact_id}
+            known = connection.execute(_KNOWN, {"wanted": [artifact_id]}).all()
+            makers = connection.execute(_MAKERS, wanted).all()
+            if not known or (makers and not connection.execute(_HOLD_MAKERS, wanted).all()):
+                raise NotFoundError(f"artifact {artifact_id} is not recorded")
+            row = {"artifact_id": artifact_id, "kept_by": plain(by), "created_at": time.time()}
+            connection.execute(insert_if_absent(connection, pins), row)
+
+    def unpin(self, artifact_id: str, by: str) -> bool:
+        """Take a pin back. False when there was none."""
+        with self._database.write() as connection:
+            return connection.execute(_UNPIN, {"artifact": artifact_id, "by": plain(by)}).rowcount == 1
+
+    def pins(self, artifact_id: str) -> Sequence[str]:
+        """For whose sake the artifact is kept."""
+        with self._database.read() as connection:
+            return connection.execute(_PINS, {"artifact": artifact_id}).scalars().all()
+
 
 def insert_unknown(connection: sa.Connection, new: Sequence[Artifact], namespace: str) -> None:
     """Write those that are not known by their id, into a namespace that exists."""
     known: set[str] = set()
-    wanted = [artifact.id for artifact in new]
+    wanted = sorted({artifact.id for artifact in new})
     for start in range(0, len(wanted), 500):
         known.update(connection.execute(_KNOWN, {"wanted": wanted[start : start + 500]}).scalars())
     now = time.time()

@@ -10,12 +10,13 @@ from penstock.store.columns import load_values
 from penstock.store.connection import Database
 from penstock.store.namespaces import DEFAULT
 from penstock.store.records import ArtifactState, CachedOutputs, Direction, ExecutionState
-from penstock.store.schema import artifacts, edges, executions
+from penstock.store.schema import artifacts, edges, executions, run_heads
 
 _x = executions.c
 _PAGE = 8
 _FIND = (
     sa.select(_x.id, _x.run_id, _x.path, _x.outputs, _x.created_at)
+    .join(run_heads, run_heads.c.run_id == _x.run_id)
     .where(
         _x.fingerprint == sa.bindparam("wanted"),
         _x.cache_scope == sa.bindparam("scope"),
@@ -39,6 +40,12 @@ _FIND_MORE = _FIND.where(
         _x.created_at < sa.bindparam("last_time"),
         sa.and_(_x.created_at == sa.bindparam("last_time"), _x.id < sa.bindparam("last_id")),
     )
+)
+_HOLD = (
+    sa.select(run_heads.c.run_id)
+    .join(executions, _x.run_id == run_heads.c.run_id)
+    .where(_x.id == sa.bindparam("execution"))
+    .with_for_update(of=run_heads, read=True, key_share=True)
 )
 
 
@@ -73,3 +80,10 @@ class Cache:
                 return
             statement = _FIND_MORE
             wanted = {**wanted, "last_time": rows[-1][4], "last_id": rows[-1][0]}
+
+    def hold(self, execution_id: str) -> bool:
+        """Whether a hit still stands. If so, it does until the open transaction ends, and then as long as a
+        record of that transaction refers to it.
+        """
+        with self._database.write() as connection:
+            return connection.execute(_HOLD, {"execution": execution_id}).one_or_none() is not None

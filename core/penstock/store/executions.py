@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,6 +41,10 @@ _OF_TASK = _OF_RUN.where(_x.path == sa.bindparam("at"))
 _NAMESPACE = sa.select(runs.c.namespace).where(runs.c.id == sa.bindparam("run"))
 _INSERT = sa.insert(executions)
 _INSERT_EDGES = sa.insert(edges)
+_MADE = sa.select(edges.c.artifact_id).where(
+    edges.c.artifact_id.in_(sa.bindparam("wanted", expanding=True)),
+    edges.c.direction == Direction.OUTPUT.value,
+)
 
 
 class Executions:
@@ -86,24 +90,26 @@ class Executions:
                 "created_at": time.time(),
             }
             connection.execute(_INSERT, row)
-            joined: list[dict[str, Any]] = []
-            found: dict[str, Artifact] = {}
-            for direction, values in ((Direction.INPUT, inputs), (Direction.OUTPUT, outputs)):
-                for name, many in values.artifacts.items():
-                    for position, artifact in enumerate(many):
-                        found[artifact.id] = artifact
-                        joined.append(
-                            {
-                                "execution_id": execution_id,
-                                "direction": direction.value,
-                                "name": name,
-                                "position": position,
-                                "artifact_id": artifact.id,
-                            }
-                        )
-            if joined:
-                insert_unknown(connection, list(found.values()), namespace)
-                connection.execute(_INSERT_EDGES, joined)
+            every = (*_joined(Direction.INPUT, inputs), *_joined(Direction.OUTPUT, outputs))
+            if every:
+                insert_unknown(connection, [artifact for *_, artifact in every], namespace)
+                put_out = {artifact.id for direction, *_, artifact in every if direction is Direction.OUTPUT}
+                reused = put_out if state is ExecutionState.CACHED else _made(connection, put_out)
+                rows: list[dict[str, Any]] = [
+                    {
+                        "execution_id": execution_id,
+                        "direction": (
+                            Direction.REUSED
+                            if direction is Direction.OUTPUT and artifact.id in reused
+                            else direction
+                        ).value,
+                        "name": name,
+                        "position": position,
+                        "artifact_id": artifact.id,
+                    }
+                    for direction, name, position, artifact in every
+                ]
+                connection.execute(_INSERT_EDGES, rows)
         return execution_id
 
     def get(self, execution_id: str) -> ExecutionRecord:
@@ -120,6 +126,22 @@ class Executions:
             if path is None:
                 return [execution(row) for row in connection.execute(_OF_RUN, {"run": run_id})]
             return [execution(row) for row in connection.execute(_OF_TASK, {"run": run_id, "at": path})]
+
+
+def _joined(direction: Direction, values: Values) -> Iterator[tuple[Direction, str, int, Artifact]]:
+    for name, many in values.artifacts.items():
+        for position, artifact in enumerate(many):
+            yield direction, name, position, artifact
+
+
+def _made(connection: sa.Connection, artifact_ids: Collection[str]) -> set[str]:
+    """Those that an execution has made already."""
+    wanted = list(artifact_ids)
+    return {
+        found
+        for start in range(0, len(wanted), 500)
+        for found in connection.execute(_MADE, {"wanted": wanted[start : start + 500]}).scalars()
+    }
 
 
 def execution(row: Sequence[Any]) -> ExecutionRecord:

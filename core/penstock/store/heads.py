@@ -1,7 +1,8 @@
 """A run's head: the small row that whoever changes the run, its tasks or its attempts locks first.
 
 So the writers of a run queue: each sees what the one before it wrote, and they never wait for each other
-in a circle.
+in a circle. Who is about to refer to another run holds its head FOR KEY SHARE: that run is not removed
+meanwhile, and its own writers do not wait.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ _h = run_heads.c
 _SELECT = (
     sa.select(_h.revision, _h.generation, _h.token, _h.owner)
     .where(_h.run_id == sa.bindparam("run"))
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _SELECT_BY_ATTEMPT = (
     sa.select(_h.run_id)
     .join(attempts, attempts.c.run_id == _h.run_id)
     .where(attempts.c.id == sa.bindparam("attempt"))
-    .with_for_update(of=run_heads)
+    .with_for_update(of=run_heads, key_share=True)
 )
 _ADVANCE = sa.update(run_heads).where(_h.run_id == sa.bindparam("run"))
 

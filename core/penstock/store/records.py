@@ -27,8 +27,11 @@ class ArtifactState(StrEnum):
 
 
 class Direction(StrEnum):
+    """REUSED is what an execution put out without making it: it was cached, or imported before."""
+
     INPUT = "INPUT"
     OUTPUT = "OUTPUT"
+    REUSED = "REUSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +185,44 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What an artifact came from, or went into, nearest first; `edges` join executions with artifacts."""
+    """What an artifact came from, or went into.
+
+    `executions` stand nearest first, and of one distance the newest first; `distances` counts the executions
+    from the artifact asked for, which is the first of `artifacts`. `runs` are theirs. Of several records of
+    one content (one place, imported more than once) only one is among `artifacts`, and `edges` name that one:
+    `same` has it for each of the others. `following` is where the next page begins, None after the last.
+    """
 
     artifacts: tuple[ArtifactRecord, ...]
     executions: tuple[ExecutionRecord, ...]
     edges: tuple[Edge, ...]
+    distances: Mapping[str, int]
+    runs: Mapping[str, RunRecord]
+    same: Mapping[str, str]
+    following: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A run on its way out: `place` is the URI of what it made, `size` the recorded bytes there, `error` why
+    that could not be deleted the last time.
+    """
+
+    run_id: str
+    place: str
+    size: int
+    error: str
+    marked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What would go with a run: its task records, and the artifacts that it made, with their bytes."""
+
+    run_id: str
+    tasks: int
+    artifacts: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

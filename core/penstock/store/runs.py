@@ -56,6 +56,7 @@ _SELECT = sa.select(*_COLUMNS).select_from(
     .outerjoin(experiments, experiments.c.id == _r.experiment_id)
 )
 _ONE = _SELECT.where(_r.id == sa.bindparam("run"))
+_MANY = _SELECT.where(_r.id.in_(sa.bindparam("wanted", expanding=True)))
 _STATE = sa.select(_r.state, _r.started_at).where(_r.id == sa.bindparam("run"))
 _SET = sa.update(runs).where(_r.id == sa.bindparam("run"))
 _CANCELING = sa.select(_r.cancel_requested_at).where(_r.id == sa.bindparam("run"))
@@ -160,26 +161,36 @@ class Runs:
         before: str | None = None,
     ) -> list[RunRecord]:
         """Newest first. `before` is the id of the last run of the page before this one."""
-        query = _SELECT.order_by(_r.created_at.desc(), _r.id.desc()).limit(limit)
+        page = sa.select(_r.id).join(run_heads).order_by(_r.created_at.desc(), _r.id.desc()).limit(limit)
         for column, wanted in (
             (_r.namespace, namespace),
             (_r.state, state),
-            (experiments.c.name, experiment),
-            (pipelines.c.name, pipeline),
             (_r.storage_state, storage_state),
         ):
             if wanted is not None:
-                query = query.where(column == str(wanted))
+                page = page.where(column == str(wanted))
+        if experiment is not None:
+            page = page.where(
+                _r.experiment_id.in_(sa.select(experiments.c.id).where(experiments.c.name == experiment))
+            )
+        if pipeline is not None:
+            named = sa.select(pipeline_versions.c.id).join(pipelines).where(pipelines.c.name == pipeline)
+            page = page.where(_r.version_id.in_(named))
         with self._database.read() as connection:
             if before is not None:
                 last = self.get(before)
-                query = query.where(
-                    sa.or_(
-                        _r.created_at < last.created_at,
-                        sa.and_(_r.created_at == last.created_at, _r.id < last.id),
-                    )
-                )
+                page = page.where(sa.tuple_(_r.created_at, _r.id) < sa.tuple_(last.created_at, last.id))
+            query = _SELECT.where(_r.id.in_(page)).order_by(_r.created_at.desc(), _r.id.desc())
             return [_run(row) for row in connection.execute(query)]
+
+    def many(self, run_ids: Sequence[str]) -> dict[str, RunRecord]:
+        """The records of those that are known, by id."""
+        found: dict[str, RunRecord] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(run_ids), 500):
+                rows = connection.execute(_MANY, {"wanted": list(run_ids[start : start + 500])})
+                found.update((row[0], _run(row)) for row in rows)
+        return found
 
     def transition(
         self,

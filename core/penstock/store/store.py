@@ -43,7 +43,7 @@ class Store:
         self.artifacts = Artifacts(database, self.namespaces)
         self.executions = Executions(database)
         self.cache = Cache(database)
-        self.lineage = LineageGraph(database, self.artifacts)
+        self.lineage = LineageGraph(database, self.artifacts, self.runs)
         self.outbox = Outbox(database)
 
     @staticmethod

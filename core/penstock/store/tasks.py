@@ -40,6 +40,9 @@ _COLUMNS = (
 )
 _OF_RUN = sa.select(_t.first_revision, *_COLUMNS).where(_t.run_id == sa.bindparam("run"))
 _ONE = sa.select(*_COLUMNS).where(_t.run_id == sa.bindparam("run"), _t.path == sa.bindparam("at"))
+_PAGE = (
+    sa.select(*_COLUMNS).where(_t.run_id == sa.bindparam("run")).order_by(_t.path).limit(sa.bindparam("many"))
+)
 _CHILDREN = _OF_RUN.where(_t.parent_path == sa.bindparam("above"))
 _FORMER = sa.select(_t.path, _t.state, _t.generation, _t.started_at, _t.first_revision).where(
     _t.run_id == sa.bindparam("run")
@@ -84,6 +87,13 @@ class Tasks:
         with self._database.read() as connection:
             rows = connection.execute(_OF_RUN, {"run": run_id}).all()
         return _in_order(rows)
+
+    def page(self, run_id: str, *, limit: int = 100, after: str | None = None) -> list[TaskRun]:
+        """A page of the run's records by path. `after` is the path of the last record of the page before."""
+        query = _PAGE if after is None else _PAGE.where(_t.path > sa.bindparam("last"))
+        with self._database.read() as connection:
+            rows = connection.execute(query, {"run": run_id, "many": limit, "last": after})
+            return [_task(row) for row in rows]
 
     def find(self, run_id: str, path: str) -> TaskRun | None:
         with self._database.read() as connection:

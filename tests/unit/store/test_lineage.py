@@ -20,7 +20,7 @@ def test_lineage_of_a_diamond_names_each_thing_once_and_the_nearest_first(
     execute(store, run, "unrelated", outputs={"out": (other,)})
 
     up = store.lineage.upstream(joined.id)
-    assert [found.id for found in up.executions] == [join, *sorted([one, two]), load]
+    assert [found.id for found in up.executions] == [join, two, one, load]
     assert {found.artifact.id for found in up.artifacts} == {raw.id, left.id, right.id, joined.id}
     assert up.artifacts[0].artifact == joined
     many = [edge for edge in up.edges if edge.execution_id == join and edge.direction is Direction.INPUT]
@@ -30,7 +30,7 @@ def test_lineage_of_a_diamond_names_each_thing_once_and_the_nearest_first(
     ]
 
     down = store.lineage.downstream(raw.id)
-    assert [found.id for found in down.executions] == [*sorted([one, two]), join]
+    assert [found.id for found in down.executions] == [two, one, join]
     assert {found.artifact.id for found in down.artifacts} == {raw.id, left.id, right.id, joined.id}
     assert {(found.run_id, found.path) for found in down.executions} == {
         (run.id, "left"),
@@ -65,7 +65,7 @@ def test_upstream_leads_past_the_cache_to_what_made_the_artifact(store: Store, r
         cached_execution=first,
     )
     assert [found.id for found in store.lineage.upstream(made.id).executions] == [first]
-    assert [found.id for found in store.lineage.downstream(raw.id).executions] == [first, second]
+    assert [found.id for found in store.lineage.downstream(raw.id).executions] == [second, first]
 
 
 def test_lineage_that_comes_back_to_itself_ends(store: Store, run: RunRecord) -> None:
