@@ -211,6 +211,8 @@ class Workspace:
         )
         following = tracker.following(run_id, on_warning) if tracker is not None else nullcontext()
         with closing(launcher), following:
+            if isinstance(launcher, ProcessLauncher) and run.revision:
+                launcher.sweep(run_id)
             return engine.run(run_id)
 
     def readable(self, values: Values) -> bool:

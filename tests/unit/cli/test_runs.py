@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -146,6 +147,19 @@ class TestRetry:
 
         assert sorted(count.read_text().split()) == ["after", "broken", "broken", "fine"]
         assert last_run(penstock)["state"] == "SUCCEEDED"
+
+    def test_what_a_killed_engine_left_of_tasks_that_succeeded_goes(
+        self, penstock: Penstock, failing: Path, home: Path
+    ) -> None:
+        run_id = penstock("run", failing, "-p", "fails=yes", "--json").objects[0]["run"]["id"]
+        left = [one / "left" for one in (home / "attempts" / run_id).iterdir()]
+        for one in left:
+            one.mkdir()
+
+        penstock("runs", "retry", "latest")
+
+        kept = [json.loads((one.parent / "manifest.json").read_text()) for one in left if one.exists()]
+        assert [one["outcome"] for one in kept] == ["FAILED"]
 
     def test_with_another_argument(self, penstock: Penstock, failing: Path) -> None:
         penstock("run", failing, "-p", "fails=yes")

@@ -23,6 +23,7 @@ from penstock.execution.process.process_tree import LINUX, ProcessTree, is_alive
 from penstock.execution.process.sandbox import PrivateTmp
 from penstock.execution.process.stage_in import Stores, needs_places, output_places, prune
 from penstock.execution.process.stage_out import StageOut
+from penstock.execution.process.sweeper import Sweeper
 from penstock.model import NOTHING, Reason, Values
 
 _TAIL_SECONDS = 0.1
@@ -62,6 +63,7 @@ class ProcessAttempt:
         process: subprocess.Popen[bytes] | None = None,
         leader: int = 0,
         log_offset: int = 0,
+        sweeper: Sweeper | None = None,
     ) -> None:
         self._order = order
         self._folder = folder
@@ -76,6 +78,7 @@ class ProcessAttempt:
         self._started = folder.started_at or time.time()
         self._tail = LogTail(folder.log, on_line, log_offset) if on_line else None
         self._manifest: OutputManifest | None = None
+        self._sweeper = sweeper
         self._waiting = threading.Lock()
         self._stopping = threading.Lock()
 
@@ -96,7 +99,10 @@ class ProcessAttempt:
         self._stop(Outcome.CANCELED, grace)
 
     def release(self) -> None:
-        """The folder stays: retention removes it with its run."""
+        """What stays of the folder, retention removes with its run: after a failure all of it."""
+        sweeper, self._sweeper = self._sweeper, None
+        if sweeper is not None and self._manifest and self._manifest.outcome is Outcome.SUCCEEDED:
+            sweeper.sweep(self._folder)
 
     def _open(self, leader: int) -> int | None:
         """Watch the leader. None for one that is gone, and where the system has no such thing as a pidfd."""
@@ -194,7 +200,8 @@ class ProcessAttempt:
             failpoint("manifest.before")
             self._folder.write_manifest(manifest)
         failpoint("manifest.written")
-        self._tidy(manifest)
+        if launched.temporary:
+            Path(launched.temporary).unlink(missing_ok=True)
         return manifest
 
     def _end_stragglers(self) -> str:
@@ -253,13 +260,6 @@ class ProcessAttempt:
         values = out.run()
         notes |= out.notes
         return values
-
-    def _tidy(self, manifest: OutputManifest) -> None:
-        launched = self._folder.launched
-        if launched is not None and launched.temporary:
-            Path(launched.temporary).unlink(missing_ok=True)
-        if manifest.outcome is Outcome.SUCCEEDED:
-            self._folder.clear_rooms()
 
 
 def _is_gone(mark: str, leader: int) -> bool:

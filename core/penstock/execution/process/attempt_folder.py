@@ -117,14 +117,24 @@ class AttemptFolder:
         self.tmp.mkdir(exist_ok=True)
         self.tmp.chmod(0o1777)
 
+    @property
+    def has_rooms(self) -> bool:
+        return any(self._rooms())
+
     def clear_rooms(self) -> None:
         """Remove what only the task itself needed."""
-        for entry in list(os.scandir(self.path)):
-            if entry.is_dir(follow_symlinks=False):
-                try:
-                    os.rmdir(entry.path)
-                except OSError:
-                    shutil.rmtree(entry.path, ignore_errors=True)
+        for room in self._rooms():
+            try:
+                os.rmdir(room)
+            except OSError:
+                shutil.rmtree(room, ignore_errors=True)
+
+    def _rooms(self) -> list[str]:
+        try:
+            with os.scandir(self.path) as entries:
+                return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return []
 
     def try_lock(self) -> int | None:
         """The lock's file descriptor, locked; None when a process of the attempt, or a starting engine, has

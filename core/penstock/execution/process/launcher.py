@@ -29,6 +29,7 @@ from penstock.execution.process.process_tree import is_alive
 from penstock.execution.process.program import Program, Programs, RefusedError, with_stand_in
 from penstock.execution.process.sandbox import Means, Mount, means, private_tmp, spawn
 from penstock.execution.process.stage_in import Stores, stage_in
+from penstock.execution.process.sweeper import Sweeper
 from penstock.execution.volumes import is_volume_task, run_volume_task
 from penstock.model import Component, ContainerExecutor, Executor, ImporterExecutor, Json, Reason
 from penstock.store import new_id
@@ -73,6 +74,7 @@ class ProcessLauncher:
         self._stores = Stores(store)
         self._programs = Programs(environments, strict_images, tuple(pass_env))
         self._private_tmp = private_tmp
+        self._sweeper = Sweeper()
 
     def isolation(self, executor: Executor, platform: Mapping[str, Json]) -> str:
         check_platform(platform)
@@ -85,8 +87,12 @@ class ProcessLauncher:
     ) -> Account | None:
         return None
 
+    def sweep(self, run_id: str) -> None:
+        """Remove, beside all else, what a killed engine left of attempts of the run that have ended."""
+        self._sweeper.sweep_run(self._home / "attempts" / run_id)
+
     def close(self) -> None:
-        return
+        self._sweeper.close()
 
     def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
         """What is wrong with the task itself becomes a FAILED manifest. Raises PenstockError when the home
@@ -148,7 +154,9 @@ class ProcessLauncher:
                 f"attempt {order.attempt_id} was started for another task or with other inputs; "
                 f"its directory is {str(folder.path)!r}"
             )
-        return ProcessAttempt(order, folder, self._stores, new_id, on_line, leader=leader)
+        return ProcessAttempt(
+            order, folder, self._stores, new_id, on_line, leader=leader, sweeper=self._sweeper
+        )
 
     def _start(
         self, order: LaunchOrder, folder: AttemptFolder, lock: int, on_line: Callable[[str], None] | None
@@ -243,7 +251,14 @@ class ProcessLauncher:
             os.close(log)
         failpoint("attempt.started")
         return ProcessAttempt(
-            order, folder, self._stores, new_id, on_line, process=process, log_offset=offset
+            order,
+            folder,
+            self._stores,
+            new_id,
+            on_line,
+            process=process,
+            log_offset=offset,
+            sweeper=self._sweeper,
         )
 
 
