@@ -12,7 +12,7 @@ from typing import cast
 import typer
 
 from penstock._version import __version__
-from penstock.cli import artifacts, config, db, debug, doctor, environments, pipelines, run, runs
+from penstock.cli import artifacts, config, db, debug, doctor, environments, pipelines, run, runs, tracking
 from penstock.errors import InvalidInputError, NotFoundError, PenstockError
 from penstock.execution.interrupts import interrupt
 from penstock.execution.settings import mask_url
@@ -37,6 +37,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(db.app, name="db")
+app.add_typer(tracking.app, name="tracking")
 app.command("config")(config.config)
 
 

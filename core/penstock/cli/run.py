@@ -74,13 +74,21 @@ def drive(
     workspace: Workspace, run_id: str, name: str, progress: Progress, *, logs: bool, quiet: bool
 ) -> None:
     """Run to the end under a progress display, report, and leave with the exit code of the state."""
+    warnings: list[str] = []
     with progress:
         progress.begin(run_id, name)
-        state = workspace.drive(run_id, on_change=progress.change, on_line=progress.line if logs else None)
+        state = workspace.drive(
+            run_id,
+            on_change=progress.change,
+            on_line=progress.line if logs else None,
+            on_warning=warnings.append,
+        )
         result = workspace.result(run_id)
         progress.end(result)
     if not quiet:
         print_report(result)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if state is State.CANCELED:
         raise typer.Exit(130)
     if state is not State.SUCCEEDED:

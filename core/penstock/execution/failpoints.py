@@ -32,13 +32,16 @@ NAMES: Final = (
     "publish.after",
     "cancel.recorded",
     "run.ended",
+    "tracking.created",
+    "tracking.delivered",
 )
 """In the order of a run's life. An engine has the run's lease; the run is open; a nested pipeline is opened,
 or a task without attempt recorded; a task is served from the cache. An attempt is claimed in the store; its
 directory exists; its process runs; its process has ended and nothing is staged out; one of its artifacts is
 stored; all are, but there is no manifest; the manifest is there; the engine has it; publishing begins; is
 inside its transaction; is over. A request to cancel is recorded and nothing stopped; the run has ended and
-the lease is not handed back."""
+the lease is not handed back. MLflow has made a run that nobody here knows of yet; it has all of a task, and
+that is not marked."""
 
 VARIABLE: Final = "PENSTOCK_FAILPOINT"
 

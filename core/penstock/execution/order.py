@@ -45,8 +45,8 @@ class LaunchOrder:
     `output_uris` gives each declared output artifact its place below `<root>/<pipeline>/<run
     id>/<task>/<attempt>/`. `timeout` is in seconds, counted from the start of the attempt. `retry_index` is
     0 for the first try (KFP_RETRY_INDEX). `platform` is the executor's Kubernetes configuration as written,
-    `platform_parameters` the values that its parameter references resolve to, by input name. `environment` are
-    variables for the command that stand in no pipeline; those that its executor declares win.
+    `platform_parameters` the values that its parameter references resolve to, by input name. `environment`
+    are variables for the command that stand in no pipeline; those that its executor declares win.
     """
 
     attempt_id: str
