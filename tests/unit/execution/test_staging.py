@@ -84,13 +84,19 @@ def test_an_input_on_the_web_is_fetched_for_the_task(
         uri = f"http://127.0.0.1:{server.server_port}/my%20data.csv"
         given = {"data": (Artifact("id-1", "data", DATASET, uri),)}
         manifest = run(home, order(home, script('basename "$0"; cat "$0"', INPUT), artifacts=given))
-        gone = {"data": (Artifact("id-1", "data", DATASET, f"{uri}.gone"),)}
-        missing = run(home, order(home, container("true"), "attempt-2", artifacts=gone))
         server.shutdown()
     assert manifest.outcome is Outcome.SUCCEEDED
     assert log_of(home) == "my data.csv\na,b\n"
-    assert (missing.outcome, missing.reason) == (Outcome.FAILED, Reason.INPUT)
-    assert "the server answers 404" in missing.error
+
+
+def test_an_input_on_the_web_that_cannot_be_had_fails_only_who_needs_its_content(home: Path) -> None:
+    service = {"data": (Artifact("id-1", "data", DATASET, "http://127.0.0.1:1/models/7"),)}
+    only_uri = script('echo "$0"', "{{$.inputs.artifacts['data'].uri}}")
+    assert run(home, order(home, only_uri, artifacts=service)).outcome is Outcome.SUCCEEDED
+    assert "cannot download" in log_of(home)
+    missing = run(home, order(home, script("true", INPUT), "attempt-2", artifacts=service))
+    assert missing.outcome is Outcome.FAILED
+    assert "has no local path" in missing.error
 
 
 def test_a_list_of_artifacts_arrives_in_its_order(home: Path, tmp_path: Path) -> None:

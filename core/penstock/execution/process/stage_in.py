@@ -59,7 +59,9 @@ def stage_in(order: LaunchOrder, folder: AttemptFolder, stores: Stores) -> Stage
     for name, many in order.inputs.artifacts.items():
         found: list[str] = []
         for position, one in enumerate(many):
-            path = _have(one, name, folder.inputs / file_name(name) / str(position), stores)
+            place = folder.inputs / file_name(name) / str(position)
+            on_web = scheme_of(one.uri) in web.SCHEMES
+            path = _fetched(one.uri, place, folder) if on_web else _have(one, name, place, stores)
             if path is None:
                 unread.append(one.uri)
                 found.append(one.uri)
@@ -127,14 +129,23 @@ def prune(places: Places) -> None:
             return
 
 
+def _fetched(uri: str, place: Path, folder: AttemptFolder) -> Path | None:
+    """None where it cannot be had: the URI may name a service, and the task want the metadata alone (KFP
+    fetches nothing from the web).
+    """
+    target = place / web.name_of(uri)
+    if not target.exists():
+        try:
+            web.download(uri, target)
+        except ArtifactError as problem:
+            folder.note(f"{problem}; the task gets the URI without its content")
+            return None
+    return target
+
+
 def _have(artifact: Artifact, name: str, folder: Path, stores: Stores) -> Path | None:
     uri = artifact.uri
     what = f"input artifact '{name}'"
-    if scheme_of(uri) in web.SCHEMES:
-        target = folder / web.name_of(uri)
-        if not target.exists():
-            web.download(uri, target)
-        return target
     store = stores.find(uri)
     if store is None:
         return None
