@@ -13,6 +13,7 @@ Whatever else a shell would have to interpret (expansions, redirections, other p
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,6 +137,7 @@ def executor_module(command: Sequence[str]) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=256)
 def _script(text: str) -> tuple[PipInstall, ...] | None:
     """`[guard] install {&& install} && "$0" "$@"`."""
     text = text.strip()

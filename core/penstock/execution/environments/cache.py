@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import time
@@ -43,6 +44,7 @@ _VERSION = 1
 _LOCKS = "locks"
 _LOGS = "logs"
 _POLL = 0.05
+_LOOK_AGAIN = 1.0
 _STALE = 60.0
 """Seconds between two writes of an environment's time of last use."""
 
@@ -81,10 +83,18 @@ class Environments:
         self._offline = offline
         self._variables = os.environ if variables is None else variables
         self._known: dict[EnvironmentRequest, tuple[Environment, float]] = {}
+        self._pythons: tuple[AvailablePython, ...] = ()
+        self._looked = -math.inf
 
     def available_pythons(self) -> tuple[AvailablePython, ...]:
-        """The machine's Pythons, those in PATH first in its order; see `environments.pythons`."""
-        return installed_pythons(self._root, self._variables)
+        """The machine's Pythons, those in PATH first in its order; see `environments.pythons`.
+
+        Looked up once a second: every task asks twice, and each time the folders of the PATH would be looked at.
+        """
+        now = time.monotonic()
+        if now - self._looked > _LOOK_AGAIN:
+            self._pythons, self._looked = installed_pythons(self._root, self._variables), now
+        return self._pythons
 
     def ensure(
         self,
