@@ -32,9 +32,9 @@ def _config(order: LaunchOrder) -> JsonObject:
     fields: dict[str, tuple[tuple[str, Json], ...]] = {
         "RESOURCES": (("resources", _resources(executor)),),
         "ENV": (("env", [{"name": one.name, "value": one.value} for one in executor.env]),),
-        "KUBERNETES_AFFINITY": (("affinity", _affinity(order.platform)),),
-        "KUBERNETES_TOLERATIONS": (("tolerations", _tolerations(order.platform)),),
-        "KUBERNETES_NODE_SELECTOR": (("nodeSelector", _node_selector(order.platform)),),
+        "KUBERNETES_AFFINITY": (("affinity", node_affinity(order.platform)),),
+        "KUBERNETES_TOLERATIONS": (("tolerations", tolerations(order.platform)),),
+        "KUBERNETES_NODE_SELECTOR": (("nodeSelector", node_selector(order.platform)),),
         "KUBERNETES_VOLUMES": (("volumes", volumes), ("volumeMounts", mounts)),
     }
     passed = [fields.get(one.field, ()) for one in order.component.passthroughs]
@@ -51,7 +51,7 @@ def _resources(executor: ContainerExecutor) -> JsonObject:
     return {name: value for name, value in both.items() if value}
 
 
-def _affinity(platform: Mapping[str, Json]) -> JsonObject:
+def node_affinity(platform: Mapping[str, Json]) -> JsonObject:
     """Terms with a weight are preferred, the others required."""
     required: list[Json] = []
     preferred: list[Json] = []
@@ -72,7 +72,7 @@ def _affinity(platform: Mapping[str, Json]) -> JsonObject:
     return {"nodeAffinity": found} if found else {}
 
 
-def _tolerations(platform: Mapping[str, Json]) -> list[Json]:
+def tolerations(platform: Mapping[str, Json]) -> list[Json]:
     found: list[Json] = []
     for entry in _entries(platform, "tolerations"):
         given = entry.get("tolerationJson")
@@ -88,7 +88,7 @@ def _tolerations(platform: Mapping[str, Json]) -> list[Json]:
     return found
 
 
-def _node_selector(platform: Mapping[str, Json]) -> Json:
+def node_selector(platform: Mapping[str, Json]) -> Json:
     entry = platform.get("nodeSelector")
     if not isinstance(entry, dict):
         return {}

@@ -37,22 +37,38 @@ def executor_input(order: LaunchOrder, places: Places) -> JsonObject:
 
     Components of SDK 1.8 read the older `parameters` and do not know `parameterValues`.
     """
+    return compose(
+        order,
+        places.inputs,
+        {name: str(path) for name, path in places.parameters.items()},
+        {name: str(path) for name, path in places.artifacts.items()},
+        str(places.executor_output),
+    )
+
+
+def compose(
+    order: LaunchOrder,
+    inputs: Mapping[str, tuple[str, ...]],
+    parameters: Mapping[str, str],
+    artifacts: Mapping[str, str],
+    executor_output: str,
+) -> JsonObject:
+    """The same from plain texts: URIs of inputs and of output `artifacts`, files of output `parameters`."""
     return {
         "inputs": {
             "parameterValues": dict(order.inputs.parameters),
             **({"parameters": _legacy_parameters(order)} if _is_legacy(order) else {}),
             "artifacts": {
-                name: _list([one.runtime(uri) for one, uri in zip(many, places.inputs[name], strict=True)])
+                name: _list([one.runtime(uri) for one, uri in zip(many, inputs[name], strict=True)])
                 for name, many in order.inputs.artifacts.items()
             },
         },
         "outputs": {
-            "parameters": {name: {"outputFile": str(path)} for name, path in places.parameters.items()},
+            "parameters": {name: {"outputFile": path} for name, path in parameters.items()},
             "artifacts": {
-                name: _list([provisioned(order, name).runtime(str(path))])
-                for name, path in places.artifacts.items()
+                name: _list([provisioned(order, name).runtime(uri)]) for name, uri in artifacts.items()
             },
-            "outputFile": str(places.executor_output),
+            "outputFile": executor_output,
         },
     }
 

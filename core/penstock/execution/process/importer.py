@@ -32,7 +32,7 @@ def run_importer(
     its URI alone. Raises TaskError for a URI that cannot be one, or a local one where there is nothing.
     """
     started = time.time()
-    artifact, notes = _imported(order, executor)
+    artifact, notes = imported(order, executor)
     output = next(iter(order.component.interface.output_artifacts), "artifact")
     manifest = OutputManifest(
         order.attempt_id,
@@ -52,7 +52,8 @@ def run_importer(
     return EndedAttempt(manifest)
 
 
-def _imported(order: LaunchOrder, executor: ImporterExecutor) -> tuple[Artifact, dict[str, str]]:
+def imported(order: LaunchOrder, executor: ImporterExecutor) -> tuple[Artifact, dict[str, str]]:
+    """What it brings in, without id and name, and notes. Raises TaskError as `run_importer` does."""
     parameters = order.inputs.parameters
     fields = task_fields(order.run.placeholders(), order.path)
     if executor.uri_parameter is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 _CHUNK = 1 << 16
+_TAIL = 8192
 _LONGEST = 1 << 16
 _NOISE: Final = re.compile(r"""[\]\[{}",\s]*$|"|\[KFP Executor [^\]]* INFO\]""")
 """Brackets alone, the lines of the executor input, and the executor's own."""
@@ -61,11 +62,15 @@ def last_line(path: Path, limit: int = 200) -> str:
     try:
         with path.open("rb") as log:
             log.seek(0, 2)
-            log.seek(max(0, log.tell() - 8192))
-            lines = log.read().decode(errors="replace").split("\n")
+            log.seek(max(0, log.tell() - _TAIL))
+            return last_line_of(log.read(), limit)
     except OSError:
         return ""
-    for line in reversed(lines):
+
+
+def last_line_of(data: bytes, limit: int = 200) -> str:
+    """The same of the end of a log."""
+    for line in reversed(data[-_TAIL:].decode(errors="replace").split("\n")):
         text = _CONTROL.sub("", line.rstrip().rpartition("\r")[2]).strip()
         if text and not _NOISE.match(text):
             return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,321 @@
+"""How a pod stands, in one sentence: a pure table over what the API server says of it.
+
+Phase, container states, deletion, the report and the time since decide; nothing here talks to anybody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, cast
+
+from penstock.execution.manifest import Outcome
+from penstock.model import Json, JsonObject, Reason
+from penstock_workers.kubernetes.pod import MAIN, STAGE_IN, STAGE_OUT
+
+_NEVER_PULLED: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+_NOT_PULLED: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
+_NOT_CREATED: Final = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "CreatePodSandboxError"}
+)
+_NO_SUCH_IMAGE: Final = re.compile(
+    r"not found|manifest unknown|does not exist|denied|unauthorized|no such host|invalid reference",
+    re.IGNORECASE,
+)
+_NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+_SOON: Final = 20.0
+"""Seconds that a definite failure gets, because registries and caches are sometimes late."""
+
+_DISRUPTIONS: Final = {
+    "PreemptionByScheduler": "a pod of higher priority took its place",
+    "DeletionByTaintManager": "its node no longer tolerates it, or does not answer",
+    "EvictionByEvictionAPI": "it was evicted from its node",
+    "DeletionByPodGC": "its node is gone",
+    "TerminationByKubelet": "its node was shutting down",
+}
+
+
+class Standing(StrEnum):
+    """ENDED: `outcome` says how. WAITING and RUNNING may go on; `error` says what a waiting pod waits for."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: for a node (0: for ever), and for an image that does not come."""
+
+    pending: float = 900.0
+    pull: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    standing: Standing
+    outcome: Outcome | None = None
+    reason: Reason | None = None
+    error: str = ""
+    exit_code: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+def vanished(task: str, *, canceled: bool) -> Diagnosis:
+    """A pod that is not there (any more), and left no report."""
+    if canceled:
+        return Diagnosis(Standing.ENDED, Outcome.CANCELED, Reason.CANCELED, f"task '{task}' was canceled")
+    text = f"the pod of task '{task}' was deleted from outside before its end was seen"
+    return Diagnosis(Standing.ENDED, Outcome.LOST, Reason.LOST, text)
+
+
+def diagnose(
+    pod: JsonObject, task: str, now: float, *, canceled: bool = False, patience: Patience = Patience()
+) -> Diagnosis:
+    """`now` in seconds since the epoch; `canceled`: we have asked for the pod's end."""
+    seen = _Pod(pod)
+    what = f"task '{task}'"
+    main = seen.state(MAIN)
+    started, ended = seen.started(MAIN), seen.ended(MAIN)
+    if seen.phase == "Succeeded":
+        return Diagnosis(Standing.ENDED, Outcome.SUCCEEDED, exit_code=0, started_at=started, ended_at=ended)
+    if canceled and (seen.phase == "Failed" or (seen.deleted and "terminated" in main)):
+        code = _code(main)
+        return Diagnosis(
+            Standing.ENDED,
+            Outcome.CANCELED,
+            Reason.CANCELED,
+            f"{what} was canceled",
+            code,
+            started_at=started,
+            ended_at=ended,
+        )
+    if seen.phase == "Failed":
+        outcome, reason, error = _failed(seen, what, main)
+        return Diagnosis(
+            Standing.ENDED, outcome, reason, error, _code(main), started_at=started, ended_at=ended
+        )
+    if seen.deleted and not canceled and seen.phase != "Running":
+        return Diagnosis(Standing.WAITING, error=f"the pod of {what} is being deleted from outside")
+    if seen.phase == "Unknown":
+        return Diagnosis(Standing.RUNNING, error=f"the node of {what} does not answer")
+    if seen.phase == "Running" and "waiting" not in main:
+        return Diagnosis(Standing.RUNNING, started_at=started, ended_at=ended)
+    return _waiting(seen, what, now, patience)
+
+
+def _failed(seen: _Pod, what: str, main: JsonObject) -> tuple[Outcome, Reason, str]:
+    return _failed_pod(seen, what) or _failed_container(seen, what, main)
+
+
+def _failed_pod(seen: _Pod, what: str) -> tuple[Outcome, Reason, str] | None:
+    """What happened to the pod as a whole."""
+    if seen.reason == "DeadlineExceeded":
+        limit = cast("JsonObject", seen.pod["spec"]).get("activeDeadlineSeconds")
+        text = f"{what} was stopped after {limit} seconds, the time it is allowed"
+        return Outcome.FAILED, Reason.DEADLINE, text
+    if seen.reason == "Evicted":
+        return Outcome.FAILED, Reason.EVICTED, f"the pod of {what} was evicted: {_sentence(seen.message)}"
+    for one in seen.conditions("DisruptionTarget"):
+        cause = str(one.get("reason"))
+        if cause in _DISRUPTIONS:
+            return Outcome.LOST, Reason.LOST, f"the pod of {what} is lost: {_DISRUPTIONS[cause]}"
+    if seen.deleted:
+        return Outcome.LOST, Reason.LOST, f"the pod of {what} was deleted from outside while it ran"
+    if seen.reason in ("NodeLost", "NodeShutdown", "Shutdown", "Terminated"):
+        return Outcome.LOST, Reason.LOST, f"the pod of {what} is lost: its node went down"
+    if seen.reason in ("UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "NodeAffinity"):
+        return Outcome.LOST, Reason.LOST, f"its node refused the pod of {what}: {_sentence(seen.message)}"
+    return None
+
+
+def _failed_container(seen: _Pod, what: str, main: JsonObject) -> tuple[Outcome, Reason, str]:
+    for name, state in seen.init_failures():
+        if name == STAGE_IN:
+            text = f"the inputs of {what} were not brought in (exit code {_code(state)})"
+            return Outcome.FAILED, Reason.INPUT, text
+        if name != STAGE_OUT:
+            return (
+                Outcome.FAILED,
+                Reason.EXIT_CODE,
+                f"init container '{name}' of {what} ended with exit code {_code(state)}",
+            )
+    ended = cast("JsonObject", main.get("terminated") or {})
+    why = str(ended.get("reason") or "")
+    if why == "OOMKilled":
+        limit = seen.limit(MAIN, "memory")
+        room = f"its memory limit of {limit}" if limit else "the memory of its node"
+        return Outcome.FAILED, Reason.OUT_OF_MEMORY, f"{what} was killed: it needed more than {room}"
+    if why in _NOT_STARTED:
+        return (
+            Outcome.FAILED,
+            Reason.EXIT_CODE,
+            f"{what} cannot be started: {_start(str(ended.get('message')))}",
+        )
+    if not ended:
+        text = f"the pod of {what} failed: {_sentence(seen.message or seen.reason or 'it does not say why')}"
+        return Outcome.LOST, Reason.LOST, text
+    code = _code(main)
+    if why == "ContainerStatusUnknown" or code is None:
+        return Outcome.LOST, Reason.LOST, f"nobody can tell how the pod of {what} ended: its node lost it"
+    if code == 137:
+        return (
+            Outcome.FAILED,
+            Reason.EXIT_CODE,
+            f"{what} was killed by SIGKILL (exit code 137): out of memory?",
+        )
+    return Outcome.FAILED, Reason.EXIT_CODE, f"{what} ended with exit code {code}"
+
+
+def _waiting(seen: _Pod, what: str, now: float, patience: Patience) -> Diagnosis:
+    age = now - (seen.time(cast("JsonObject", seen.pod["metadata"]).get("creationTimestamp")) or now)
+    for name, state in seen.waiting():
+        why, said = str(state.get("reason") or ""), str(state.get("message") or "")
+        if why in _NEVER_PULLED | _NOT_PULLED:
+            image = seen.image(name)
+            text = f"image '{image}' of {what} cannot be pulled: {_pull(said, why)}"
+            definite = why in _NEVER_PULLED or _NO_SUCH_IMAGE.search(said)
+            if age > (min(_SOON, patience.pull) if definite else patience.pull):
+                return Diagnosis(Standing.ENDED, Outcome.FAILED, Reason.IMAGE, text)
+            return Diagnosis(Standing.WAITING, error=text)
+        if why in _NOT_CREATED:
+            text = f"the container of {what} cannot be made: {_sentence(said or why)}"
+            if age > min(_SOON, patience.pull):
+                return Diagnosis(Standing.ENDED, Outcome.FAILED, Reason.INPUT, text)
+            return Diagnosis(Standing.WAITING, error=text)
+    for one in seen.conditions("PodScheduled"):
+        if one.get("status") == "False":
+            why = _sentence(str(one.get("message") or one.get("reason")))
+            text = f"no node can take the pod of {what}: {why}"
+            if patience.pending and age > patience.pending:
+                return Diagnosis(Standing.ENDED, Outcome.FAILED, Reason.UNSCHEDULABLE, text)
+            return Diagnosis(Standing.WAITING, error=text)
+    return Diagnosis(Standing.WAITING)
+
+
+@dataclass(slots=True)
+class _Pod:
+    pod: JsonObject
+    status: JsonObject = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.status = cast("JsonObject", self.pod.get("status") or {})
+
+    @property
+    def phase(self) -> str:
+        return str(self.status.get("phase") or "Pending")
+
+    @property
+    def reason(self) -> str:
+        return str(self.status.get("reason") or "")
+
+    @property
+    def message(self) -> str:
+        return str(self.status.get("message") or "")
+
+    @property
+    def deleted(self) -> bool:
+        return bool(cast("JsonObject", self.pod.get("metadata") or {}).get("deletionTimestamp"))
+
+    def statuses(self) -> Iterator[JsonObject]:
+        for key in ("initContainerStatuses", "containerStatuses"):
+            yield from cast("list[JsonObject]", self.status.get(key) or [])
+
+    def state(self, name: str) -> JsonObject:
+        for one in self.statuses():
+            if one.get("name") == name:
+                return cast("JsonObject", one.get("state") or {})
+        return {}
+
+    def waiting(self) -> Iterator[tuple[str, JsonObject]]:
+        for one in self.statuses():
+            state = cast("JsonObject", one.get("state") or {})
+            if "waiting" in state:
+                yield str(one["name"]), cast("JsonObject", state["waiting"] or {})
+
+    def init_failures(self) -> Iterator[tuple[str, JsonObject]]:
+        for one in cast("list[JsonObject]", self.status.get("initContainerStatuses") or []):
+            state = cast("JsonObject", one.get("state") or {})
+            if _code(state):
+                yield str(one["name"]), state
+
+    def conditions(self, kind: str) -> Iterator[JsonObject]:
+        for one in cast("list[JsonObject]", self.status.get("conditions") or []):
+            if one.get("type") == kind:
+                yield one
+
+    def _container(self, name: str) -> JsonObject:
+        spec = cast("JsonObject", self.pod.get("spec") or {})
+        for key in ("containers", "initContainers"):
+            for one in cast("list[JsonObject]", spec.get(key) or []):
+                if one.get("name") == name:
+                    return one
+        return {}
+
+    def image(self, name: str) -> str:
+        return str(self._container(name).get("image") or "")
+
+    def limit(self, name: str, what: str) -> str:
+        resources = cast("Mapping[str, JsonObject]", self._container(name).get("resources") or {})
+        return str(resources.get("limits", {}).get(what) or "")
+
+    def started(self, name: str) -> float | None:
+        state = self.state(name)
+        inner = cast("JsonObject", state.get("terminated") or state.get("running") or {})
+        return self.time(inner.get("startedAt"))
+
+    def ended(self, name: str) -> float | None:
+        return self.time(cast("JsonObject", self.state(name).get("terminated") or {}).get("finishedAt"))
+
+    def time(self, text: Json) -> float | None:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text else None
+
+
+def message_of(pod: JsonObject) -> str:
+    """The last words of whoever staged out: the small report of an attempt."""
+    seen = _Pod(pod)
+    for name in (STAGE_OUT, MAIN, STAGE_IN):
+        ended = cast("JsonObject", seen.state(name).get("terminated") or {})
+        if ended.get("message"):
+            return str(ended["message"])
+    return ""
+
+
+def main_started(pod: JsonObject) -> bool:
+    """Whether the task's own container has something to say."""
+    state = _Pod(pod).state(MAIN)
+    return "running" in state or "terminated" in state
+
+
+def _code(state: JsonObject) -> int | None:
+    found = cast("JsonObject", state.get("terminated") or {}).get("exitCode")
+    return found if isinstance(found, int) else None
+
+
+def _sentence(message: str) -> str:
+    text = " ".join(message.split()).rstrip(". ")
+    return text if len(text) <= 400 else f"{text[:399]}…"
+
+
+def _pull(message: str, reason: str) -> str:
+    """Without the kubelet's own wrapping, which says the image's name up to four times."""
+    text = _sentence(message)
+    for mark in (
+        "rpc error: ",
+        "desc = ",
+        "failed to pull and unpack image ",
+        "failed to resolve reference ",
+    ):
+        text = text.rpartition(mark)[2] if mark in text else text
+    text = re.sub(r'^(Back-off pulling image )?"[^"]*": ?', "", text)
+    return text or reason
+
+
+def _start(message: str) -> str:
+    """runc's own reason, from behind its `exec: "…": `."""
+    found = re.search(r'exec: ("[^"]*": .*?)(: unknown)?$', _sentence(message))
+    return found[1] if found else _sentence(message)

@@ -1,0 +1,127 @@
+"""What the staging program is told: where to fetch inputs, what to run, where outputs go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from penstock.artifacts import scheme_of
+from penstock.artifacts.web import SCHEMES as WEB
+from penstock.errors import TaskError
+from penstock.execution.order import LaunchOrder
+from penstock.model import Json, JsonObject
+from penstock_workers.kubernetes.pod import ENVIRONMENT, MAIN, SHARED, STAGE_IN, STAGE_OUT
+from penstock_workers.kubernetes.shape import Shape
+from penstock_workers.kubernetes.signing import SigningStore
+from penstock_workers.kubernetes.task import Incoming, PodTask
+
+INLINE_BYTES: Final = 48 << 10
+"""A larger sheet is an object of its own: variables end at 128 KiB, and a pod at about 1 MiB."""
+PIECE_BYTES: Final = 1 << 30
+
+
+def report_uri(order: LaunchOrder) -> str:
+    return f"{order.task_uri}.penstock/report.json"
+
+
+def log_uri(order: LaunchOrder) -> str:
+    return f"{order.task_uri}.penstock/log"
+
+
+def sheets(
+    order: LaunchOrder, task: PodTask, store: SigningStore, environment: Mapping[str, str] | None
+) -> dict[str, dict[str, str]]:
+    """The variables of each container that stages. `environment` is an archive of installed packages: its
+    `uri` and `sha256`.
+
+    Raises TaskError, naming the input, for one that cannot be had.
+    """
+    if task.shape is Shape.PLAIN:
+        return {}
+    shared: JsonObject = {"patience": 900, **({"ca": ca} if (ca := store.authorities) else {})}
+    upload = _upload(order, store)
+    incoming: list[Json] = [found for one in task.incoming if (found := _input(one, store)) is not None]
+    outgoing = task.outgoing
+    outputs: JsonObject = {
+        "executor_output": outgoing.executor_output,
+        "parameters": dict(outgoing.parameters),
+        "artifacts": {name: {"path": path, "uri": uri} for name, (path, uri) in outgoing.artifacts.items()},
+        "task_uri": order.task_uri,
+        "task_root": outgoing.task_root,
+    }
+    places: list[Json] = [
+        outgoing.executor_output,
+        *outgoing.parameters.values(),
+        *(path for path, _ in outgoing.artifacts.values()),
+    ]
+    coming: JsonObject = {"inputs": incoming, "places": places, "upload": upload, **shared}
+    if task.shape is Shape.BESIDE:
+        return {
+            STAGE_IN: _variables(order, store, "in", {"mode": "in", "shared": SHARED, **coming}),
+            STAGE_OUT: _variables(
+                order,
+                store,
+                "out",
+                {"mode": "out", "shared": SHARED, "outputs": outputs, "upload": upload, **shared},
+            ),
+        }
+    words: list[Json] = [*task.command, *task.args]
+    sheet: JsonObject = {"mode": "run", **coming, "outputs": outputs, "command": words}
+    if environment is not None:
+        sheet["environment"] = {
+            "url": store.get_url(environment["uri"]),
+            "sha256": environment["sha256"],
+            "root": ENVIRONMENT,
+            "bin": f"{ENVIRONMENT}/bin",
+        }
+    return {MAIN: _variables(order, store, "run", sheet)}
+
+
+def _upload(order: LaunchOrder, store: SigningStore) -> JsonObject:
+    policy = store.upload_policy(order.task_uri)
+    fields: JsonObject = dict(policy.fields)
+    return {
+        "url": policy.url,
+        "fields": fields,
+        "report": store.key(report_uri(order)),
+        "parts": store.key(f"{order.task_uri}.penstock/parts/"),
+        "piece": PIECE_BYTES,
+    }
+
+
+def _input(one: Incoming, store: SigningStore) -> JsonObject | None:
+    """None for what nobody here can read, and for metadata without content."""
+    artifact = one.artifact
+    if not one.path:
+        return None
+    if scheme_of(artifact.uri) in WEB:
+        files: list[Json] = [{"name": "", "url": artifact.uri}]
+        return {"what": one.what, "path": one.path, "directory": False, "files": files}
+    if not store.serves(artifact.uri):
+        return None
+    found = store.files(artifact.uri)
+    if found is None:
+        if artifact.sha256 is None:
+            return None
+        raise TaskError(
+            f"{one.what} is gone: there is nothing at {artifact.uri!r} any more; run the task that made it "
+            "again"
+        )
+    files = [{"name": name, "url": store.get_url(uri)} for name, uri in found.files]
+    sheet: JsonObject = {
+        "what": one.what,
+        "path": one.path,
+        "directory": found.is_directory,
+        "files": files,
+    }
+    return {**sheet, "sha256": artifact.sha256} if artifact.sha256 else sheet
+
+
+def _variables(order: LaunchOrder, store: SigningStore, name: str, sheet: JsonObject) -> dict[str, str]:
+    text = json.dumps(sheet, separators=(",", ":"))
+    if len(text) <= INLINE_BYTES:
+        return {"PENSTOCK_SHEET": text}
+    uri = f"{order.task_uri}.penstock/sheet-{name}.json"
+    store.write(uri, text.encode())
+    return {"PENSTOCK_SHEET_URL": store.get_url(uri)}
