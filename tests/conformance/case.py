@@ -15,6 +15,8 @@ Struct: TypeAlias = "dict[str, Json]"
 Structs: TypeAlias = "dict[str, Struct]"
 
 CASES = Path(__file__).parent / "cases"
+OWN = Path(__file__).parent / "own"
+"""Pipelines of our own, with their cases; the corpus' lie elsewhere."""
 MATCHERS = frozenset({"$any", "$range", "$from", "$uri", "$text", "$state"})
 TEMPORARY = "$TMP"
 """Stands in arguments and in `given` for a fresh folder of this run of the case."""
@@ -68,6 +70,7 @@ class Case:
     given: dict[str, str] = field(default_factory=dict[str, str])
     files: dict[str, str] = field(default_factory=dict[str, str])
     secrets: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    config_maps: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     needs: list[str] = field(default_factory=list[str])
     runs: int = 1
     cached: list[str] = field(default_factory=list[str])
