@@ -15,6 +15,7 @@ from penstock._version import __version__
 from penstock.cli import artifacts, config, db, debug, doctor, environments, pipelines, run, runs, tracking
 from penstock.errors import InvalidInputError, NotFoundError, PenstockError
 from penstock.execution.interrupts import interrupt
+from penstock.execution.secrets.known import KNOWN
 from penstock.execution.settings import mask_url
 
 EXIT_FAILED = 1
@@ -98,5 +99,5 @@ def _prepare_streams() -> None:
 
 
 def _complain(text: str) -> None:
-    """One line, whatever the text quotes, and no password in it."""
-    print(f"error: {' '.join(mask_url(text).split())}", file=sys.stderr)
+    """One line, whatever the text quotes, and no secret in it."""
+    print(f"error: {' '.join(KNOWN.mask(mask_url(text)).split())}", file=sys.stderr)

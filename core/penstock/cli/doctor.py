@@ -52,11 +52,16 @@ def _print(found: Diagnosis, name: str, each: bool) -> None:
         print_table(("SUPPORT", "FEATURE", "PLACE"), rows)
     for title, names in (
         ("images", found.images),
-        ("secrets", found.secrets),
+        ("secrets", () if found.sources else found.secrets),
         ("config maps", found.config_maps),
     ):
         if names:
             typer.echo(f"needs {title}: {', '.join(names)}")
+    if found.sources:
+        typer.echo("needs secrets")
+        print_table(
+            ("SECRET", "FROM", "STATE"), [(one.secret, one.reference, one.state) for one in found.sources]
+        )
     for note in found.notes:
         typer.echo(f"note: {note}")
     words = {
@@ -100,6 +105,9 @@ def _to_json(found: Diagnosis) -> JsonObject:
         ],
         "images": list(found.images),
         "secrets": list(found.secrets),
+        "secret_sources": [
+            {"secret": one.secret, "reference": one.reference, "state": one.state} for one in found.sources
+        ],
         "config_maps": list(found.config_maps),
         "notes": list(found.notes),
     }

@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.errors import InvalidInputError
@@ -63,15 +64,23 @@ def check_source(source: Path) -> None:
         raise InvalidInputError(f"{source} is not Python: {error}") from error
 
 
-def compile_pipeline(source: Path, function: str, kfp: str, environments: Environments, target: Path) -> None:
-    """Write the IR of a pipeline function to `target`. The user's own environment is not touched.
+def compile_pipeline(
+    source: Path,
+    function: str,
+    kfp: str,
+    environments: Environments,
+    target: Path,
+    variables: Mapping[str, str] = os.environ,
+) -> None:
+    """Write the IR of a pipeline function to `target`. The user's own environment is not touched; `variables`
+    are what his code gets to see.
 
     Raises InvalidInputError with the compiler's last line when the file cannot be compiled.
     """
     environment = environments.ensure(compile_request(kfp, environments))
     done = subprocess.run(
         [str(environment.python), "-c", _SCRIPT, str(source.absolute()), function, str(target)],
-        env=environment.variables(os.environ),
+        env=environment.variables(variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

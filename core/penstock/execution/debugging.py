@@ -9,6 +9,8 @@ from pathlib import Path
 from penstock.artifacts import uri_of
 from penstock.errors import InvalidInputError, NotFoundError
 from penstock.execution.manifest import OutputManifest
+from penstock.execution.process.launcher import ProcessLauncher
+from penstock.execution.secrets.need import needs
 from penstock.execution.session import open_session
 from penstock.execution.workspace import Workspace
 from penstock.planner.settle import CONTAINERS
@@ -55,6 +57,9 @@ def debug_task(workspace: Workspace, run_id: str, path: str, on_line: Callable[[
         output_uris={name: f"{outputs}/{attempt_id}/{name}" for name in order.output_uris},
     )
     launcher = workspace.launcher(session.options, session.run.pipeline_root)
+    if isinstance(launcher, ProcessLauncher):
+        for need in needs(order.platform):
+            on_line(f"penstock: the secret {need} comes from {launcher.secrets.described(need)}")
     manifest = launcher.start(order, on_line).wait()
     assert manifest is not None
     return Debugged(manifest, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,6 +10,9 @@ from penstock.errors import TaskError
 from penstock.execution.environments.images import wanted_python
 from penstock.execution.launcher import Launcher
 from penstock.execution.platform import names_of
+from penstock.execution.process.launcher import ProcessLauncher
+from penstock.execution.secrets.need import SecretNeed, TaskNeed, pipeline_needs
+from penstock.execution.secrets.resolver import Secrets
 from penstock.ir import features
 from penstock.model import ContainerExecutor, Json, Pipeline
 
@@ -34,9 +37,18 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretSource:
+    """`secret` is `name/key`, or a name where all of it is needed. `state` says whether it is there."""
+
+    secret: str
+    reference: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`images`, `secrets` and `config_maps` are what the pipeline needs from outside; `notes` what has no
-    effect.
+    """`images`, `secrets` and `config_maps` are what the pipeline needs from outside, `sources` where secrets
+    come from, where this launcher reads them; `notes` what has no effect.
     """
 
     findings: tuple[Finding, ...]
@@ -44,6 +56,7 @@ class Diagnosis:
     secrets: tuple[str, ...]
     config_maps: tuple[str, ...]
     notes: tuple[str, ...]
+    sources: tuple[SecretSource, ...] = ()
 
     @property
     def support(self) -> Support:
@@ -54,15 +67,44 @@ class Diagnosis:
 
 def diagnose(pipeline: Pipeline, launcher: Launcher, engine: str = "embedded") -> Diagnosis:
     """What the embedded engine with this launcher makes of each feature. Builds and runs nothing."""
+    found = launcher.secrets if isinstance(launcher, ProcessLauncher) else None
+    defaults = {
+        name: one.default for name, one in pipeline.root.interface.input_parameters.items() if one.has_default
+    }
+    needs = list(pipeline_needs(pipeline, defaults)) if found is not None else []
     return Diagnosis(
-        findings=(*_features(pipeline, launcher, engine), *_executors(pipeline, launcher, engine)),
+        findings=(
+            *_features(pipeline, launcher, engine),
+            *_executors(pipeline, launcher, engine),
+            *_secrets(needs, found, engine),
+        ),
         images=tuple(
             sorted({one.image for one in pipeline.executors.values() if isinstance(one, ContainerExecutor)})
         ),
         secrets=tuple(sorted(names_of(pipeline, "secret"))),
         config_maps=tuple(sorted(names_of(pipeline, "configMap"))),
         notes=pipeline.notes,
+        sources=tuple(dict.fromkeys(_source(one.need, found) for one in needs)) if found is not None else (),
     )
+
+
+def _secrets(needs: Sequence[TaskNeed], secrets: Secrets | None, engine: str) -> Iterator[Finding]:
+    """Those that keep the run from being started."""
+    for one in needs:
+        if secrets is None or not one.certain or one.need.optional:
+            continue
+        problem = secrets.problem(one.need)
+        if problem is not None:
+            place = f"platforms.kubernetes.deploymentSpec.executors.{one.executor}"
+            yield Finding(engine, Support.REFUSED, "secret", place, str(problem))
+
+
+def _source(need: SecretNeed, secrets: Secrets) -> SecretSource:
+    if need.name.startswith("<"):
+        return SecretSource(str(need), "", "its name is known when the task comes up")
+    missing = "not there, and optional" if need.optional else "not there"
+    state = "there" if secrets.problem(need) is None else missing
+    return SecretSource(str(need), secrets.described(need), state)
 
 
 def _features(pipeline: Pipeline, launcher: Launcher, engine: str) -> Iterator[Finding]:

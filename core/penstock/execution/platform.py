@@ -61,8 +61,8 @@ EMULATED: Final[Mapping[FeatureName, str]] = {
     FeatureName.SHARED_MEMORY: "without effect: a process has the machine's /dev/shm",
     FeatureName.POD_METADATA: "only what field paths read of it: there is no pod",
     FeatureName.FIELD_PATH_AS_ENV: "values of the run and of this machine",
-    FeatureName.SECRET_AS_ENV: "read from secrets/NAME/KEY in the home",
-    FeatureName.SECRET_AS_VOLUME: "the folder secrets/NAME in the home",
+    FeatureName.SECRET_AS_ENV: "read by its reference, else from secrets/NAME/KEY in the home",
+    FeatureName.SECRET_AS_VOLUME: "files in memory, read by reference, else from secrets/NAME in the home",
     FeatureName.CONFIG_MAP_AS_ENV: "read from configmaps/NAME/KEY in the home",
     FeatureName.CONFIG_MAP_AS_VOLUME: "the folder configmaps/NAME in the home",
     FeatureName.CREATE_PVC: "a folder volumes/NAME in the home",
@@ -99,7 +99,7 @@ class Mounted:
 class StandIn:
     """What stands in for the pod's configuration. `before` are the commands of init containers, in order."""
 
-    variables: dict[str, str] = field(default_factory=dict[str, str])
+    variables: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     mounts: list[Mounted] = field(default_factory=list[Mounted])
     before: list[str] = field(default_factory=list[str])
 
@@ -128,18 +128,17 @@ def asks(wanted: Json) -> bool:
 def stand_in(order: LaunchOrder, home: Path, scratch: Path) -> StandIn:
     """What the task of `order` is given instead of its pod's configuration, whose parameters are resolved.
 
-    Secrets are folders `<home>/secrets/<name>` with a file per key, config maps `<home>/configmaps/<name>`,
-    volume claims `<home>/volumes/<name>`; `scratch` holds what lives as long as the attempt. Raises
-    PlatformRefusedError, saying what to create, for a secret, config map or key that is not there.
+    Config maps are folders `<home>/configmaps/<name>` with a file per key, volume claims
+    `<home>/volumes/<name>`; `scratch` holds what lives as long as the attempt. Secrets are not among it.
+    Raises PlatformRefusedError, saying what to create, for a config map or key that is not there.
     """
     found = StandIn()
     platform = order.platform
-    for kind, folder in (("secret", "secrets"), ("configMap", "configmaps")):
-        source = _Source(kind, home / folder)
-        for entry in _entries(platform, f"{kind}AsEnv"):
-            found.variables |= source.variables(entry)
-        for entry in _entries(platform, f"{kind}AsVolume"):
-            found.mounts += source.volume(entry)
+    source = _ConfigMaps(home / "configmaps")
+    for entry in _entries(platform, "configMapAsEnv"):
+        found.variables |= source.variables(entry)
+    for entry in _entries(platform, "configMapAsVolume"):
+        found.mounts += source.volume(entry)
     for entry in _entries(platform, "fieldPathAsEnv"):
         found.variables[_text(entry, "name")] = field_path(order, _text(entry, "fieldPath"))
     for entry in _entries(platform, "pvcMount"):
@@ -214,26 +213,25 @@ def claims_of(platform: Mapping[str, Json]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    kind: str
+class _ConfigMaps:
     folder: Path
 
     def variables(self, entry: JsonObject) -> dict[str, str]:
-        name = _referred_value(entry, self.kind)
+        name = _referred_value(entry)
         optional = bool(entry.get("optional"))
         found: dict[str, str] = {}
         for one in _entries(entry, "keyToEnv") if name else ():
-            key = _text(one, f"{self.kind}Key")
+            key = _text(one, "configMapKey")
             value = self._read(name, key, optional)
             if value is not None:
                 found[_text(one, "envVar")] = value
         return found
 
     def volume(self, entry: JsonObject) -> list[Mounted]:
-        name = _referred_value(entry, self.kind)
+        name = _referred_value(entry)
         if not name:
             return []
-        place = self.folder / _checked(name, self.kind)
+        place = self.folder / _checked(name, "config map")
         if not place.is_dir():
             if entry.get("optional"):
                 return []
@@ -242,16 +240,16 @@ class _Source:
 
     def _read(self, name: str, key: str, optional: bool) -> str | None:
         if not _KEY.fullmatch(key) or key in (".", ".."):
-            raise PlatformRefusedError(f"'{key}' is not a key that a {_words(self.kind)} can have")
+            raise PlatformRefusedError(f"'{key}' is not a key that a config map can have")
         try:
-            return (self.folder / _checked(name, self.kind) / key).read_text("utf-8")
+            return (self.folder / _checked(name, "config map") / key).read_text("utf-8")
         except OSError:
             if optional:
                 return None
             raise self._missing(name, key) from None
 
     def _missing(self, name: str, key: str) -> PlatformRefusedError:
-        what = f"key '{key}' of the {_words(self.kind)} '{name}'" if key else f"{_words(self.kind)} '{name}'"
+        what = f"key '{key}' of the config map '{name}'" if key else f"config map '{name}'"
         where = self.folder / name / (key or "<key>")
         return PlatformRefusedError(
             f"the {what} is needed and not there; write its value into the file {where}"
@@ -268,13 +266,13 @@ def _text(entry: Mapping[str, Json], key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _referred_value(entry: JsonObject, kind: str) -> str:
+def _referred_value(entry: JsonObject) -> str:
     """The name, after its parameter was resolved; empty when that was null, and then there is nothing to
     do.
     """
-    if f"{kind}NameParameter" in entry:
-        return _text(entry, f"{kind}NameParameter")
-    return _text(entry, f"{kind}Name") or _text(entry, "name")
+    if "configMapNameParameter" in entry:
+        return _text(entry, "configMapNameParameter")
+    return _text(entry, "configMapName") or _text(entry, "name")
 
 
 def _referred(entry: JsonObject, kind: str) -> str:
@@ -290,8 +288,11 @@ def _referred(entry: JsonObject, kind: str) -> str:
 
 
 def _target(entry: JsonObject) -> Path:
-    """Where it is mounted. Raises PlatformRefusedError for anything but an absolute path below the root."""
-    text = _text(entry, "mountPath")
+    return mount_point(_text(entry, "mountPath"))
+
+
+def mount_point(text: str) -> Path:
+    """Raises PlatformRefusedError for anything but an absolute path below the root."""
     path = Path(text)
     if not path.is_absolute() or ".." in path.parts or path == Path("/") or "\0" in text:
         raise PlatformRefusedError(
@@ -330,9 +331,5 @@ def _words_of(entry: JsonObject, key: str) -> Sequence[str]:
 
 def _checked(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
-        raise PlatformRefusedError(f"'{name}' is not a name that a {_words(what)} can have in Kubernetes")
+        raise PlatformRefusedError(f"'{name}' is not a name that a {what} can have in Kubernetes")
     return name
-
-
-def _words(kind: str) -> str:
-    return "config map" if kind == "configMap" else kind

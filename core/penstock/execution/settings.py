@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from penstock.errors import InvalidInputError
+from penstock.execution.secrets.reference import References, SecretReference, read_references
 
 FILE_NAME = "penstock.toml"
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
@@ -51,6 +52,7 @@ SETTINGS = (
     Setting("private_tmp", "give each task its own /tmp where the system allows it", "true"),
     Setting("strict_images", "refuse an image whose exact Python is not on this machine", "false"),
     Setting("pass_env", "names of environment variables handed on to tasks, separated by commas"),
+    Setting("secrets", "where to read tasks' secrets: NAME/KEY=REFERENCE, separated by commas"),
     Setting("kfp", "the kfp that compiles a .py pipeline, as a pip requirement", "kfp>=2.7,<3"),
     Setting("mlflow_tracking_uri", "the MLflow server that runs are recorded in", known=True),
     Setting("mlflow_in_tasks", "let `mlflow` in a task's own code log into the task's MLflow run", "true"),
@@ -68,6 +70,11 @@ SETTINGS = (
         "kubernetes_environments",
         "archive: packages are installed once and kept; in-pod: in every pod, as Kubeflow does",
         "archive",
+        foreign=True,
+    ),
+    Setting(
+        "kubernetes_pull_policy",
+        "Always, IfNotPresent or Never; by default what Kubernetes makes of the image's tag",
         foreign=True,
     ),
     Setting(
@@ -115,6 +122,7 @@ class Settings:
     foreign: Mapping[str, str] = field(default_factory=dict[str, str])
     mlflow_tracking_uri: str = ""
     mlflow_in_tasks: bool = True
+    secrets: References = field(default_factory=dict[str, SecretReference])
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def shown(self) -> list[tuple[str, str, str]]:
@@ -122,6 +130,8 @@ class Settings:
         rows: list[tuple[str, str, str]] = []
         for setting in SETTINGS:
             value = self.foreign[setting.name] if setting.foreign else getattr(self, setting.name)
+            if setting.name == "secrets":
+                value = tuple(f"{name}={one}" for name, one in self.secrets.items())
             text = ",".join(value) if isinstance(value, tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
             if isinstance(value, bool):
                 text = text.lower()
@@ -139,7 +149,8 @@ def load_settings(
     Raises InvalidInputError, naming the setting and its origin, for a value that cannot be used.
     """
     environ = os.environ if environ is None else environ
-    from_file, file_name = _read_file(folder if folder is not None else _here())
+    folder = folder if folder is not None else _here()
+    from_file, table, file_name = _read_file(folder)
     values: dict[str, str] = {}
     origins: dict[str, str] = {}
     for setting in SETTINGS:
@@ -154,6 +165,9 @@ def load_settings(
             values[setting.name], origins[setting.name] = from_file[setting.name], file_name
         else:
             values[setting.name], origins[setting.name] = setting.default, "default"
+    secrets = {**table, **read_references(values["secrets"], origins["secrets"], folder)}
+    if table:
+        origins["secrets"] = f"{file_name}, {origins['secrets']}" if values["secrets"] else file_name
     home = _folder(values, origins, "home", environ)
     database_url = values["database_url"] or f"sqlite:///{home / 'penstock.db'}"
     return Settings(
@@ -172,6 +186,7 @@ def load_settings(
         foreign={one.name: values[one.name] for one in SETTINGS if one.foreign},
         mlflow_tracking_uri=values["mlflow_tracking_uri"],
         mlflow_in_tasks=_truth(values, origins, "mlflow_in_tasks"),
+        secrets=secrets,
         origins=origins,
     )
 
@@ -191,15 +206,17 @@ def _here() -> Path:
         raise InvalidInputError("the folder that you are in does not exist any more; go to another") from None
 
 
-def _read_file(folder: Path) -> tuple[dict[str, str], str]:
+def _read_file(folder: Path) -> tuple[dict[str, str], References, str]:
+    """Settings, secrets, and the file's name."""
     path = folder / FILE_NAME
     try:
         with path.open("rb") as file:
             found = tomllib.load(file)
     except FileNotFoundError:
-        return {}, ""
+        return {}, {}, ""
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    secrets = read_references(found.pop("secrets", {}), f"[secrets] of {path}", folder)
     values: dict[str, str] = {}
     for key, given in found.items():
         if key not in _BY_NAME:
@@ -208,7 +225,7 @@ def _read_file(folder: Path) -> tuple[dict[str, str], str]:
             raise InvalidInputError(f"{path} sets '{key}', which is no setting{hint}")
         many = cast("list[object]", given if isinstance(given, list) else [given])
         values[key] = ",".join(str(one).lower() if isinstance(one, bool) else str(one) for one in many)
-    return values, str(path)
+    return values, secrets, str(path)
 
 
 def _cores() -> int:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,10 +25,14 @@ from penstock.execution.process.sandbox import PrivateTmp
 from penstock.execution.process.stage_in import Stores, needs_places, output_places, prune
 from penstock.execution.process.stage_out import StageOut
 from penstock.execution.process.sweeper import Sweeper
-from penstock.model import NOTHING, Reason, Values
+from penstock.execution.secrets.masker import NO_MASKER, Masker
+from penstock.model import NOTHING, Json, Reason, Values
+from penstock.planner.values import to_text
 
 _TAIL_SECONDS = 0.1
 _GRACE_SECONDS = 10.0
+_LOG_SECONDS = 5.0
+"""For what a process that could not be found keeps open: the log then goes without its last words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class ProcessAttempt:
         leader: int = 0,
         log_offset: int = 0,
         sweeper: Sweeper | None = None,
+        masker: Masker = NO_MASKER,
+        log_filter: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self._order = order
         self._folder = folder
@@ -79,6 +86,8 @@ class ProcessAttempt:
         self._tail = LogTail(folder.log, on_line, log_offset) if on_line else None
         self._manifest: OutputManifest | None = None
         self._sweeper = sweeper
+        self._masker = masker
+        self._filter = log_filter
         self._waiting = threading.Lock()
         self._stopping = threading.Lock()
 
@@ -182,6 +191,7 @@ class ProcessAttempt:
                 code = 128 - status if status < 0 else status
         failpoint("attempt.ended")
         left = self._end_stragglers()
+        self._end_log()
         launched = self._folder.launched or Launched("")
         # Before our own line is the last of the log, which an error quotes.
         ended = ending(self._order, self._folder, code, launched.notes.get("program", ""))
@@ -202,7 +212,16 @@ class ProcessAttempt:
         failpoint("manifest.written")
         if launched.temporary:
             Path(launched.temporary).unlink(missing_ok=True)
+        if launched.secrets:
+            self._folder.clear_secrets()
         return manifest
+
+    def _end_log(self) -> None:
+        self._folder.await_log(_LOG_SECONDS)
+        self._folder.pipe.unlink(missing_ok=True)
+        if self._filter is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._filter.wait(1.0)
 
     def _end_stragglers(self) -> str:
         """What is to be said of processes that the task left behind, which are killed."""
@@ -233,12 +252,16 @@ class ProcessAttempt:
             discard(self._order, self._stores)
         if needs_places(self._order):
             prune(places)
+        if exposed := sorted(name for name, value in values.parameters.items() if self._shows(value)):
+            text = f"it put out a secret, which is recorded as it stands: {', '.join(exposed)}"
+            notes["secrets_put_out"] = text
+            self._folder.note(text)
         return OutputManifest(
             attempt_id=self._order.attempt_id,
             outcome=found.outcome,
             exit_code=code,
             reason=found.reason,
-            error="; ".join(one for one in (found.error, left) if one),
+            error=self._masker.text("; ".join(one for one in (found.error, left) if one)),
             parameters=values.parameters,
             artifacts=values.artifacts,
             log=str(self._folder.log),
@@ -246,6 +269,9 @@ class ProcessAttempt:
             ended_at=max(self._started, self._folder.ended_at or time.time()),
             notes=notes,
         )
+
+    def _shows(self, value: Json) -> bool:
+        return bool(self._masker) and self._masker.found_in(to_text(value))
 
     def _stage_out(self, launched: Launched, places: Places, notes: dict[str, str]) -> Values:
         tmp = PrivateTmp(Path(launched.tmp), tuple(map(Path, launched.shared))) if launched.tmp else None
@@ -278,18 +304,18 @@ def discard(order: LaunchOrder, stores: Stores) -> None:
         return
 
 
-def failed(order: LaunchOrder, folder: AttemptFolder, problem: TaskError, reason: Reason) -> EndedAttempt:
+def failed(order: LaunchOrder, folder: AttemptFolder, problem: str, reason: Reason) -> EndedAttempt:
     """The attempt that could not be started; recorded, so that asking again gives the same answer."""
     now = time.time()
     manifest = OutputManifest(
         order.attempt_id,
         Outcome.FAILED,
         reason=reason,
-        error=str(problem),
+        error=problem,
         log=str(folder.log),
         started_at=now,
         ended_at=now,
     )
-    folder.note(str(problem))
+    folder.note(problem)
     folder.write_manifest(manifest)
     return EndedAttempt(replace(manifest))

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from penstock.execution.order import LaunchOrder
 from penstock.model import JsonObject
 from penstock.model.codec import values_to_json
 
+_POLL_SECONDS = 0.002
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", re.ASCII)
 
 
@@ -31,7 +33,7 @@ class Launched:
     """What was decided at the start and is needed at the end, maybe by another engine.
 
     `order` is the digest of what was ordered. `tmp` is the folder behind a private /tmp, `shared` its
-    exceptions.
+    exceptions. `secrets` names what it was given.
     """
 
     order: str
@@ -39,6 +41,7 @@ class Launched:
     tmp: str = ""
     shared: tuple[str, ...] = ()
     temporary: str = ""
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class AttemptFolder:
 
     - `lock` is held (flock) by the attempt's processes as long as it runs;
     - `pid` is the leader of its session, written by itself before anything else;
-    - `log` is its output, `exit` its exit code, `stop` why it was asked to end;
+    - `log` is its output, which comes through `log.pipe` where there are secrets to mask;
+    - `exit` is its exit code, `stop` why it was asked to end;
     - `launched.json` and `manifest.json` are Launched and the OutputManifest;
     - `work/` (its home, and where it runs), `tmp/`, `inputs/`, `outputs/` and `venv/` are for the task.
     """
@@ -72,6 +76,26 @@ class AttemptFolder:
     @property
     def log(self) -> Path:
         return self.path / "log"
+
+    @property
+    def pipe(self) -> Path:
+        return self.path / "log.pipe"
+
+    def await_log(self, timeout: float) -> bool:
+        """Whether all that came through the pipe is in the log, within `timeout` seconds."""
+        if not self.pipe.exists():
+            return True
+        until = time.monotonic() + timeout
+        with self.log.open("rb") as log:
+            while True:
+                try:
+                    fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= until:
+                        return False
+                    time.sleep(_POLL_SECONDS)
+                else:
+                    return True
 
     @property
     def work(self) -> Path:
@@ -136,6 +160,11 @@ class AttemptFolder:
         except OSError:
             return []
 
+    def clear_secrets(self) -> None:
+        """Remove whatever an ended attempt that was given secrets may have written them into."""
+        self.clear_rooms()
+        self.executor_output.unlink(missing_ok=True)
+
     def try_lock(self) -> int | None:
         """The lock's file descriptor, locked; None when a process of the attempt, or a starting engine, has
         it.
@@ -198,6 +227,7 @@ class AttemptFolder:
             tmp=cast("str", found["tmp"]),
             shared=tuple(cast("list[str]", found["shared"])),
             temporary=cast("str", found["temporary"]),
+            secrets=tuple(cast("list[str]", found.get("secrets", []))),
         )
 
     def write_launched(self, launched: Launched) -> None:
@@ -210,6 +240,7 @@ class AttemptFolder:
                     "tmp": launched.tmp,
                     "shared": list(launched.shared),
                     "temporary": launched.temporary,
+                    "secrets": list(launched.secrets),
                 }
             ),
         )

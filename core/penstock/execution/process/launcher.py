@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,17 +20,34 @@ from penstock.execution.environments.cache import Environments
 from penstock.execution.environments.images import ImageRefusedError
 from penstock.execution.failpoints import failpoint
 from penstock.execution.launcher import Account, Attempt
+from penstock.execution.manifest import OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.execution.platform import EMULATED, PlatformRefusedError, StandIn, check_platform, stand_in
+from penstock.execution.platform import (
+    EMULATED,
+    PlatformRefusedError,
+    StandIn,
+    check_platform,
+    mount_point,
+    stand_in,
+)
+from penstock.execution.process.arguments import check
 from penstock.execution.process.attempt import EndedAttempt, ProcessAttempt, discard, failed
 from penstock.execution.process.attempt_folder import AttemptFolder, Launched, order_digest
 from penstock.execution.process.importer import run_importer
+from penstock.execution.process.log_filter import log_filter
 from penstock.execution.process.log_tail import LogTail
 from penstock.execution.process.process_tree import is_alive
 from penstock.execution.process.program import Program, Programs, RefusedError, with_stand_in
-from penstock.execution.process.sandbox import Means, Mount, means, private_tmp, spawn
+from penstock.execution.process.sandbox import Means, MemoryMount, Mount, means, private_tmp, spawn
 from penstock.execution.process.stage_in import Stores, stage_in
 from penstock.execution.process.sweeper import Sweeper
+from penstock.execution.process.task_environment import handed_on
+from penstock.execution.secrets.forms import environment_secrets, masker_of
+from penstock.execution.secrets.known import KNOWN
+from penstock.execution.secrets.masker import NO_MASKER, Masker
+from penstock.execution.secrets.need import needs
+from penstock.execution.secrets.provider import SecretError
+from penstock.execution.secrets.resolver import NOTHING_HANDED, Handed, Secrets
 from penstock.execution.volumes import is_volume_task, run_volume_task
 from penstock.model import Component, ContainerExecutor, Executor, ImporterExecutor, Json, Reason
 from penstock.store import new_id
@@ -69,10 +87,13 @@ class ProcessLauncher:
         strict_images: bool = False,
         private_tmp: bool = True,
         pass_env: Sequence[str] = (),
+        secrets: Secrets | None = None,
     ) -> None:
         self._home = Path(os.path.abspath(home))
+        self.secrets = secrets or Secrets({}, self._home / "secrets")
+        self._pass_env = tuple(pass_env)
         self._stores = Stores(store)
-        self._programs = Programs(environments, strict_images, tuple(pass_env))
+        self._programs = Programs(environments, strict_images, self._pass_env)
         self._private_tmp = private_tmp
         self._sweeper = Sweeper()
 
@@ -103,7 +124,7 @@ class ProcessLauncher:
         failpoint("attempt.created")
         while True:
             if (manifest := folder.manifest) is not None:
-                return EndedAttempt(manifest)
+                return _ended(folder, manifest)
             if (lock := folder.try_lock()) is not None:
                 break
             leader = folder.leader
@@ -112,7 +133,7 @@ class ProcessLauncher:
             time.sleep(_POLL_SECONDS)  # another engine is just starting it
         try:
             if (manifest := folder.manifest) is not None:
-                return EndedAttempt(manifest)
+                return _ended(folder, manifest)
             if (leader := folder.leader) is not None:
                 return self._adopt(order, folder, leader, on_line)
             return self._start(order, folder, lock, on_line)
@@ -143,7 +164,7 @@ class ProcessLauncher:
         lock = folder.try_lock() if leader is None else os.open(os.devnull, os.O_RDONLY)
         if lock is not None:
             os.close(lock)
-        return lock is None
+        return lock is None or not folder.await_log(0.0)
 
     def _adopt(
         self, order: LaunchOrder, folder: AttemptFolder, leader: int, on_line: Callable[[str], None] | None
@@ -154,14 +175,33 @@ class ProcessLauncher:
                 f"attempt {order.attempt_id} was started for another task or with other inputs; "
                 f"its directory is {str(folder.path)!r}"
             )
+        handed = NOTHING_HANDED
+        if launched is not None and launched.secrets:
+            with suppress(SecretError):  # known to the engine that died, and masked in the log
+                handed = self.secrets.hand_out(needs(order.platform))
         return ProcessAttempt(
-            order, folder, self._stores, new_id, on_line, leader=leader, sweeper=self._sweeper
+            order,
+            folder,
+            self._stores,
+            new_id,
+            on_line,
+            leader=leader,
+            sweeper=self._sweeper,
+            masker=self._masker(order, handed),
         )
+
+    def _masker(self, order: LaunchOrder, handed: Handed) -> Masker:
+        """Of all that the attempt is given and nobody should read in its log."""
+        passed = masker_of(environment_secrets({**handed_on(self._pass_env), **order.environment}))
+        found = Masker((*handed.masker.forms, *passed.forms)) if passed else handed.masker
+        KNOWN.add(found.forms)
+        return found
 
     def _start(
         self, order: LaunchOrder, folder: AttemptFolder, lock: int, on_line: Callable[[str], None] | None
     ) -> Attempt:
         executor = order.executor
+        masker = NO_MASKER
         try:
             folder.make_rooms()
             if isinstance(executor, ImporterExecutor):
@@ -170,18 +210,20 @@ class ProcessLauncher:
                 manifest = run_volume_task(order, self._home)
                 folder.write_manifest(manifest)
                 return EndedAttempt(manifest)
-            return self._launch(order, executor, folder, lock, on_line)
-        except (RefusedError, ImageRefusedError, PlatformRefusedError) as problem:
-            return failed(order, folder, problem, Reason.REFUSED)
+            handed = self.secrets.hand_out(needs(order.platform))
+            masker = self._masker(order, handed)
+            return self._launch(order, executor, folder, lock, on_line, handed, masker)
+        except (RefusedError, ImageRefusedError, PlatformRefusedError, SecretError) as problem:
+            return failed(order, folder, masker.text(str(problem)), Reason.REFUSED)
         except TaskError as problem:
             discard(order, self._stores)
-            return failed(order, folder, problem, Reason.INPUT)
+            return failed(order, folder, masker.text(str(problem)), Reason.INPUT)
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
                 text = f"the disk that holds {str(folder.path)!r} is full; free some space and try again"
             else:
                 text = f"task '{order.task_name}' cannot be started: {problem}"
-            return failed(order, folder, TaskError(text), Reason.INPUT)
+            return failed(order, folder, masker.text(text), Reason.INPUT)
 
     def _launch(
         self,
@@ -190,20 +232,26 @@ class ProcessLauncher:
         folder: AttemptFolder,
         lock: int,
         on_line: Callable[[str], None] | None,
+        handed: Handed,
+        masker: Masker,
     ) -> Attempt:
         staged = stage_in(order, folder, self._stores)
         private = self._private_tmp and means() is not None
         temporary = Path("/tmp") if private else _temporary(order, folder)
 
         def progress(line: str) -> None:
+            line = masker.text(line)
             folder.write_line(line)
             if on_line is not None:
                 on_line(line)
 
         given = stand_in(order, self._home, folder.path)
+        given.variables.update((name, os.fsdecode(value)) for name, value in handed.variables.items())
+        extra = _extra_mounts(given, handed)
         program = self._programs.prepare(order, executor, staged.places, folder, temporary, progress)
         try:
             program = with_stand_in(program, given)
+            check(program.words, program.variables, order.inputs.parameters, order.task_name)
             tmp, why = None, ""
             if private:
                 needed = (self._home, *staged.paths, *program.paths)
@@ -218,10 +266,12 @@ class ProcessLauncher:
             link = str(temporary) if temporary.is_symlink() else ""
             shared = tuple(map(str, tmp.shared)) if tmp else ()
             folder.write_launched(
-                Launched(order_digest(order), notes, str(folder.tmp) if tmp else "", shared, link)
+                Launched(
+                    order_digest(order), notes, str(folder.tmp) if tmp else "", shared, link, handed.names
+                )
             )
-            mounts = [*(tmp.mounts() if tmp else ()), *_extra_mounts(given)]
-            return self._spawn(order, folder, lock, program, mounts, on_line)
+            mounts = [*(tmp.mounts() if tmp else ()), *extra]
+            return self._spawn(order, folder, lock, program, mounts, on_line, masker)
         finally:
             if program.hold is not None:
                 program.hold.release()
@@ -232,23 +282,24 @@ class ProcessLauncher:
         folder: AttemptFolder,
         lock: int,
         program: Program,
-        mounts: Sequence[Mount],
+        mounts: Sequence[Mount | MemoryMount],
         on_line: Callable[[str], None] | None,
+        masker: Masker,
     ) -> Attempt:
-        log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        offset = os.fstat(log).st_size
-        try:
+        with ExitStack() as stack:
+            log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, log)
+            offset = os.fstat(log).st_size
+            masking, output = stack.enter_context(log_filter(folder, log, masker)) if masker else (None, log)
             process = spawn(
                 ["/bin/sh", "-c", _WRAPPER, "penstock", str(folder.path), *program.words],
                 mounts,
                 means() if mounts else None,
                 env=program.variables,
-                output=log,
+                output=output,
                 inherit=[lock, *([program.hold.fileno()] if program.hold else [])],
                 scratch=folder.path / "mounts" if any(not one.target.exists() for one in mounts) else None,
             )
-        finally:
-            os.close(log)
         failpoint("attempt.started")
         return ProcessAttempt(
             order,
@@ -259,21 +310,33 @@ class ProcessLauncher:
             process=process,
             log_offset=offset,
             sweeper=self._sweeper,
+            masker=masker,
+            log_filter=masking,
         )
 
 
-def _extra_mounts(given: StandIn) -> list[Mount]:
+def _ended(folder: AttemptFolder, manifest: OutputManifest) -> EndedAttempt:
+    """Its engine may have died before it had removed what secrets were written into."""
+    launched = folder.launched
+    if launched is not None and launched.secrets:
+        folder.clear_secrets()
+    return EndedAttempt(manifest)
+
+
+def _extra_mounts(given: StandIn, handed: Handed) -> list[Mount | MemoryMount]:
     """Raises PlatformRefusedError where nothing can be mounted, or not at a place that does not exist."""
-    if not given.mounts:
+    mounts: list[Mount | MemoryMount] = [Mount(one.source, one.target) for one in given.mounts]
+    mounts += (MemoryMount(one.files, mount_point(one.mount)) for one in handed.volumes)
+    if not mounts:
         return []
     allowed = means()
-    missing = next((one.target for one in given.mounts if not one.target.is_dir()), None)
+    missing = next((one.target for one in mounts if not one.target.is_dir()), None)
     if allowed is None or (allowed is not Means.THREAD and missing is not None):
         raise PlatformRefusedError(
-            f"it mounts a volume at '{missing or given.mounts[0].target}', which this machine does not "
+            f"it mounts a volume at '{missing or mounts[0].target}', which this machine does not "
             "allow; run it as root, or with a Kubernetes launcher"
         )
-    return [Mount(one.source, one.target) for one in given.mounts]
+    return mounts
 
 
 def _temporary(order: LaunchOrder, folder: AttemptFolder) -> Path:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from penstock.errors import TaskError
@@ -60,7 +60,7 @@ class Program:
     """
 
     words: list[str]
-    variables: dict[str, str]
+    variables: dict[str, str] = field(repr=False)
     notes: dict[str, str]
     paths: tuple[Path, ...] = ()
     hold: Hold | None = None

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 TMP = Path("/tmp")
 
 _CLONE_NEWNS = 0x00020000
+_MS_RDONLY = 0x1
+_MS_NOSUID = 0x2
+_MS_NODEV = 0x4
+_MS_REMOUNT = 0x20
 _MS_BIND = 0x1000
 _MS_REC = 0x4000
 _MS_PRIVATE = 1 << 18
@@ -49,6 +53,16 @@ class Mount:
     """`source` appears at `target`, with everything mounted below it."""
 
     source: Path
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMount:
+    """`files` by name, in memory at `target`, for reading only. They are gone with the last process that sees
+    them.
+    """
+
+    files: Mapping[str, bytes] = field(repr=False)
     target: Path
 
 
@@ -132,7 +146,7 @@ def means() -> Means | None:
 
 def spawn(
     argv: Sequence[str],
-    mounts: Sequence[Mount] = (),
+    mounts: Sequence[Mount | MemoryMount] = (),
     by: Means | None = None,
     *,
     env: Mapping[str, str] | None = None,
@@ -147,11 +161,11 @@ def spawn(
     Raises OSError where the mounts are not allowed.
     """
 
-    def start(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    def start(words: Sequence[str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             words,
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -162,20 +176,47 @@ def spawn(
         return start(argv)
     if by is Means.THREAD:
         return _in_thread(lambda: start(argv), mounts, scratch)
-    return start([*_unshare(mounts), *argv])
+    files = os.open(os.devnull, os.O_RDONLY) if not _has_files(mounts) else os.memfd_create("penstock")
+    try:
+        for one in mounts:
+            for data in one.files.values() if isinstance(one, MemoryMount) else ():
+                os.write(files, data)
+        os.lseek(files, 0, os.SEEK_SET)
+        return start([*_unshare(mounts), *argv], files)
+    finally:
+        os.close(files)
 
 
-def _unshare(mounts: Sequence[Mount]) -> list[str]:
+def _unshare(mounts: Sequence[Mount | MemoryMount]) -> list[str]:
+    """The command that makes the mounts before it becomes another. The files of memory mounts it reads
+    from its input, one after the other.
+    """
     unshare, mount = shutil.which("unshare"), shutil.which("mount")
     if unshare is None or mount is None:
         raise FileNotFoundError("unshare or mount")
-    words = (["--rbind", str(one.source), str(one.target)] for one in mounts)
-    script = " && ".join(shlex.join([mount, *one]) for one in words) + ' && exec "$@"'
+    lines = [line for one in mounts for line in _mount_lines(mount, one)]
+    script = " && ".join([*lines, 'exec "$@" </dev/null'])
     return [unshare, "--user", "--map-root-user", "--mount", "/bin/sh", "-c", script, "sh"]
 
 
+def _mount_lines(mount: str, one: Mount | MemoryMount) -> Iterator[str]:
+    target = str(one.target)
+    if isinstance(one, Mount):
+        yield shlex.join([mount, "--rbind", str(one.source), target])
+        return
+    yield shlex.join([mount, "-t", "tmpfs", "-o", "nosuid,nodev,mode=0700", "penstock", target])
+    for name, data in one.files.items():
+        file = shlex.quote(f"{target}/{name}")
+        # One read of a file gets all that is asked for.
+        yield f"dd bs={len(data)} count=1 of={file} 2>/dev/null" if data else f": >{file}"
+        yield f"chmod 0400 {file}"
+    yield shlex.join([mount, "-o", "remount,ro,nosuid,nodev", target])
+
+
 def _in_thread(
-    start: Callable[[], subprocess.Popen[bytes]], mounts: Sequence[Mount], scratch: Path | None
+    start: Callable[[], subprocess.Popen[bytes]],
+    mounts: Sequence[Mount | MemoryMount],
+    scratch: Path | None,
 ) -> subprocess.Popen[bytes]:
     """A mount namespace belongs to a thread; the child of this one inherits it, and the thread ends."""
     over = threading.Lock()
@@ -200,7 +241,7 @@ def _in_thread(
     return started[0]
 
 
-def _enter_namespace(mounts: Sequence[Mount], scratch: Path | None) -> None:
+def _enter_namespace(mounts: Sequence[Mount | MemoryMount], scratch: Path | None) -> None:
     import ctypes
 
     libc = _libc()
@@ -220,7 +261,15 @@ def _enter_namespace(mounts: Sequence[Mount], scratch: Path | None) -> None:
     if scratch is not None:
         make_mount_points([one.target for one in mounts], scratch, bind)
     for one in mounts:
-        bind(one.source, one.target)
+        if isinstance(one, Mount):
+            bind(one.source, one.target)
+            continue
+        target, flags = os.fsencode(one.target), _MS_NOSUID | _MS_NODEV
+        check(libc.mount(b"penstock", target, b"tmpfs", flags, b"mode=0700"), str(one.target))
+        for name, data in one.files.items():
+            with open(os.open(one.target / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
+                file.write(data)
+        check(libc.mount(b"penstock", target, None, flags | _MS_REMOUNT | _MS_RDONLY, None), str(one.target))
 
 
 @functools.cache
@@ -232,6 +281,10 @@ def _libc() -> ctypes.CDLL:
     libc.unshare.argtypes = [ctypes.c_int]
     libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
     return libc
+
+
+def _has_files(mounts: Sequence[Mount | MemoryMount]) -> bool:
+    return any(isinstance(one, MemoryMount) and one.files for one in mounts)
 
 
 def _paths(value: Json) -> Iterator[Path]:

@@ -58,8 +58,7 @@ def task_environment(
     Before whatever PATH there is, also a declared one, come the programs of `environment` and of the folders
     `programs`, in this order.
     """
-    found = {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
-    found |= {name: caller[name] for name in (*_HANDED_ON, *pass_on) if name in caller}
+    found = {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **handed_on(pass_on, caller)}
     if "PIP_CONFIG_FILE" not in found and (settings := _pip_settings(caller)):
         found["PIP_CONFIG_FILE"] = str(settings)
     path = os.pathsep.join([*map(str, programs), declared.get("PATH") or host_path(caller)])
@@ -76,6 +75,11 @@ def task_environment(
         "PENSTOCK_ATTEMPT_ID": order.attempt_id,
         MARK: mark,
     }
+
+
+def handed_on(pass_on: Sequence[str], caller: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The caller's variables that every task gets."""
+    return {name: caller[name] for name in (*_HANDED_ON, *pass_on) if name in caller}
 
 
 def host_path(caller: Mapping[str, str] = os.environ) -> str:
