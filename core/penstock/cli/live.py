@@ -50,6 +50,9 @@ class LiveTable:
     def line(self, path: str, text: str) -> None:
         self._live.console.print(Text(f"[{path}] {text}"), highlight=False)
 
+    def notice(self, text: str) -> None:
+        self._live.console.print(Text(text, style="yellow"), highlight=False)
+
     def end(self, run: Run) -> None:
         self._live.stop()
         self._console.print(self.table(None))

@@ -25,6 +25,10 @@ class Progress(Protocol):
 
     def line(self, path: str, text: str) -> None: ...
 
+    def notice(self, text: str) -> None:
+        """A sentence on what keeps the run waiting."""
+        ...
+
     def end(self, run: Run) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -101,6 +105,9 @@ class PlainLines:
     def line(self, path: str, text: str) -> None:
         self._say(f"[{path}] {text}")
 
+    def notice(self, text: str) -> None:
+        self._say(f"{datetime.now().astimezone():%H:%M:%S} {text}")
+
     def end(self, run: Run) -> None:
         """Raises the OSError that has kept something from being written."""
         if self._failure is not None:
@@ -145,6 +152,9 @@ class JsonLines(PlainLines):
 
     def line(self, path: str, text: str) -> None:
         self._object({"task": path, "log": text})
+
+    def notice(self, text: str) -> None:
+        self._object({"notice": text, "time": time.time()})
 
     def end(self, run: Run) -> None:
         self._object({"run": run.to_json()})

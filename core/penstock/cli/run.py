@@ -81,6 +81,7 @@ def drive(
             run_id,
             on_change=progress.change,
             on_line=progress.line if logs else None,
+            on_notice=progress.notice,
             on_warning=warnings.append,
         )
         result = workspace.result(run_id)

@@ -92,6 +92,7 @@ class LocalControl:
         self._tracker = tracker
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        self._overdue: dict[str, str] = {}
         self._pipelines: dict[str, Pipeline] = {}
 
     def session(self, run_id: str) -> Session:
@@ -100,7 +101,9 @@ class LocalControl:
         if found is None:
             if len(self._pipelines) >= _KEPT_PIPELINES:
                 self._pipelines.clear()
-            found = open_session(self._store, run_id, self._pipelines)
+            found = self._store.repeat(lambda: open_session(self._store, run_id, self._pipelines))
+            if run_id in self._overdue:
+                found.ledger.overdue, found.ledger.canceled = self._overdue[run_id], True
             if self._exclusive:
                 self._sessions[run_id] = found
         return found
@@ -117,24 +120,35 @@ class LocalControl:
 
     def cancel(self, run_id: str) -> None:
         """From now on nothing new starts in the run. Idempotent; does not stop what runs."""
-        with self._store.transaction():
-            if self._store.runs.get(run_id).state is State.RUNNING:
-                self._store.runs.transition(run_id, (State.RUNNING,), State.CANCELING, token=self.token)
-            self._store.runs.request_cancel(run_id)
+        self._store.repeat(lambda: self._cancel(run_id))
         if self._exclusive:
             self.session(run_id).ledger.canceled = True
+
+    def give_up(self, run_id: str, reason: str) -> None:
+        """As `cancel`, for a run that took too long, which is not recorded before its end."""
+        self._overdue[run_id] = reason
+        self.forget(run_id)
 
     def forget(self, run_id: str) -> None:
         """Drop what is held in memory of the run; the next question reads the store."""
         self._sessions.pop(run_id, None)
 
     def _ask(self, run_id: str, question: Callable[[Session], Step]) -> Step:
-        """The answer from what is recorded; asked again when the record changed while it was sought."""
+        """The answer from what is recorded; asked again when the record changed while it was sought, or the
+        database went away.
+        """
         while True:
             try:
-                return question(self.session(run_id))
+                return self._store.repeat(lambda: question(self.session(run_id)))
             except _OvertakenError:
                 continue
+
+    def _cancel(self, run_id: str) -> None:
+        with self._store.transaction():
+            self._store.runs.revision(run_id)  # nobody else changes the run from here on
+            if self._store.runs.get(run_id).state is State.RUNNING:
+                self._store.runs.transition(run_id, (State.RUNNING,), State.CANCELING, token=self.token)
+            self._store.runs.request_cancel(run_id)
 
     def _begin(self, session: Session) -> Step:
         run_id, ledger = session.run.id, session.ledger

@@ -13,18 +13,22 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
-from penstock.errors import LeaseError, PenstockError, StoreError, TaskError
+from penstock.errors import LeaseError, PenstockError, StoreAwayError, StoreError, TaskError
 from penstock.execution.control import LocalControl, Step
 from penstock.execution.failpoints import failpoint
 from penstock.execution.interrupts import as_events
 from penstock.execution.launcher import Attempt, Launcher, LauncherError
+from penstock.execution.lease import Lease
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
+from penstock.execution.owner import share_home
+from penstock.execution.secrets.known import KNOWN
 from penstock.execution.tracker import Tracker
 from penstock.model import ROOT, Reason, State, TaskRun
 from penstock.planner.settle import CONTAINERS
 from penstock.planner.verdict import kind_of
 from penstock.store import Store
+from penstock.store.absence import Waiting
 
 ChangeWatcher = Callable[[TaskRun], None]
 LineWatcher = Callable[[str, str], None]
@@ -32,17 +36,18 @@ _Event: TypeAlias = tuple[str, OutputManifest] | PenstockError | None
 """An attempt has ended, by task path, or cannot be followed; None: the user wants the run to end."""
 
 POLL_SECONDS = 1.0
-LEASE_SECONDS = 30.0
 STOP_GRACE_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
+logger.addFilter(KNOWN)
 
 
 class EmbeddedEngine:
     """Runs a run to its end.
 
     `on_change` sees each record once it is written, from the caller's thread; `on_line` each line of user
-    output with its task path, from the thread of its attempt.
+    output with its task path, from the thread of its attempt; `on_notice` a sentence when the database goes
+    away and when it is back.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class EmbeddedEngine:
         parallel: int,
         on_change: ChangeWatcher | None = None,
         on_line: LineWatcher | None = None,
+        on_notice: Callable[[str], None] = logger.warning,
         tracker: Tracker | None = None,
     ) -> None:
         self.store = store
@@ -64,6 +70,7 @@ class EmbeddedEngine:
         self.parallel = max(1, parallel)
         self.on_change = on_change
         self.on_line = on_line
+        self.on_notice = on_notice
         self.tracker = tracker
 
     def run(self, run_id: str) -> State:
@@ -71,18 +78,34 @@ class EmbeddedEngine:
 
         Ctrl-C cancels the run and waits for its attempts to end, a second one kills them. Raises LeaseError,
         naming the owner, when another engine has the run, StoreError when what happens cannot be recorded;
-        attempts go on then, and whoever resumes the run takes them over.
+        attempts go on then, and whoever resumes the run takes them over. Attempts that nobody from here could
+        take over are stopped: when an engine of another home has the run, or a database has been away for so
+        long that one may have it soon.
         """
         events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         with as_events(lambda: events.put(None)):
-            token = self.control.token = self.store.leases.claim(run_id, self.owner, LEASE_SECONDS)
+            lease = Lease(self.store, run_id, self.owner)
+            self.control.token = lease.token
             failpoint("run.claimed")
-            execution = _Execution(self, run_id, token, events)
+            execution = _Execution(self, run_id, lease, events)
+            waiting = Waiting(lambda: lease.end, self.on_notice, execution.pause)
             try:
-                state = execution.to_the_end()
+                with self.store.waiting(waiting):
+                    state = execution.to_the_end()
+                    failpoint("run.ended")
+                    lease.release()
             except LeaseError:
-                execution.leave()
+                if self._is_near(run_id):
+                    execution.leave()
+                else:
+                    execution.stop(grace=0.0)
                 raise
+            except StoreAwayError as error:
+                execution.stop()
+                raise StoreError(
+                    f"{error.problem}; its tasks were stopped, as another engine may take the run by now: "
+                    f"`penstock runs resume {run_id}` goes on with it once the database is back"
+                ) from error
             except (StoreError, LauncherError) as error:
                 running = execution.leave()
                 if running:
@@ -90,36 +113,74 @@ class EmbeddedEngine:
                 raise
             except BaseException:
                 execution.stop()
-                with suppress(PenstockError):
-                    self.store.leases.release(run_id, token)
+                with suppress(PenstockError), self.store.waiting(Waiting(time.monotonic)):
+                    lease.release()
                 raise
-            failpoint("run.ended")
-            self.store.leases.release(run_id, token)
             return state
+
+    def _is_near(self, run_id: str) -> bool:
+        """Whether the engine that has the run now sees the attempts of this one."""
+        try:
+            holder = self.store.leases.holder(run_id)
+        except StoreError:
+            return False
+        return holder is not None and share_home(holder[0], self.owner)
 
 
 class _Execution:
     """The loop over one run: open DAGs at once, launch leaves as slots are free, publish what ends."""
 
     def __init__(
-        self, engine: EmbeddedEngine, run_id: str, token: int, events: queue.SimpleQueue[_Event]
+        self, engine: EmbeddedEngine, run_id: str, lease: Lease, events: queue.SimpleQueue[_Event]
     ) -> None:
         self._engine = engine
         self._run_id = run_id
-        self._token = token
+        self._lease = lease
         self._ready: deque[str] = deque()
         self._queued: set[str] = set()
         self._later: list[tuple[float, str]] = []
         self._running: dict[str, Attempt | None] = {}
         self._events = events
+        self._held: deque[_Event] = deque()
         self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix="attempt")
         self._canceling = self._left = False
         self._grace = STOP_GRACE_SECONDS
-        self._renewed = time.monotonic()
-        self._polled = self._renewed - POLL_SECONDS
+        self._polled = time.monotonic() - POLL_SECONDS
 
     def to_the_end(self) -> State:
-        self._take(self._engine.control.begin(self._run_id))
+        control = self._engine.control
+        state = self._drive(control.begin(self._run_id))
+        if not state.ended:
+            # A hint may have gone with a connection; the record knows them all.
+            control.forget(self._run_id)
+            state = self._drive(control.begin(self._run_id))
+        self._threads.shutdown()
+        if not state.ended:
+            # Somebody else drives it by now, or the planner has lost the thread.
+            self._lease.renew()
+            raise PenstockError(
+                f"run {self._run_id} came to a standstill; `penstock runs resume` looks at it anew"
+            )
+        return state
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass while the database is away. The tasks of a run that the user wants to end are stopped
+        meanwhile; who insists need not wait for the database.
+        """
+        try:
+            event = self._events.get(timeout=seconds)
+        except queue.Empty:
+            return
+        self._held.append(event)
+        if event is None:
+            if self._canceling:
+                raise KeyboardInterrupt
+            self._canceling = True
+            self._stop_all(self._grace)
+
+    def _drive(self, step: Step) -> State:
+        """Until nothing runs and nothing is left to do; the run's state then."""
+        self._take(step)
         failpoint("run.begun")
         while True:
             self._poll()
@@ -127,15 +188,8 @@ class _Execution:
             if not (self._running or self._ready or self._later):
                 break
             self._wait()
-        self._threads.shutdown()
-        state = self._engine.store.runs.get(self._run_id).state
-        if not state.ended:
-            # Somebody else drives it by now, or the planner has lost the thread.
-            self._engine.store.leases.renew(self._run_id, self._token, LEASE_SECONDS)
-            raise PenstockError(
-                f"run {self._run_id} came to a standstill; `penstock runs resume` looks at it anew"
-            )
-        return state
+        store = self._engine.store
+        return store.repeat(lambda: store.runs.get(self._run_id).state)
 
     def leave(self) -> int:
         """Give the run up without its attempts; how many go on."""
@@ -143,9 +197,10 @@ class _Execution:
         self._threads.shutdown(cancel_futures=True)
         return sum(1 for attempt in self._running.values() if attempt is not None and _runs(attempt))
 
-    def stop(self) -> None:
+    def stop(self, grace: float | None = None) -> None:
         """Give the run up, with nothing left running."""
         self._canceling = True
+        self._grace = self._grace if grace is None else grace
         self._stop_all(self._grace)
         self._threads.shutdown(cancel_futures=True)
 
@@ -211,7 +266,7 @@ class _Execution:
             return
         except Exception as error:
             logger.exception("attempt %s of task %s broke penstock", order.attempt_id, order.path)
-            text = f"penstock failed while it ran this task: {type(error).__name__}: {error}"
+            text = KNOWN.mask(f"penstock failed while it ran this task: {type(error).__name__}: {error}")
             manifest = OutputManifest(order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=text)
         failpoint("engine.attempt_ended")
         self._events.put((order.path, manifest))
@@ -243,10 +298,9 @@ class _Execution:
         if not self._running and not self._later:
             return
         try:
-            event = self._events.get(timeout=seconds)
             while True:
-                self._handle(event)
-                event = self._events.get_nowait()
+                self._handle(self._held.popleft() if self._held else self._events.get(timeout=seconds))
+                seconds = 0.0
         except queue.Empty:
             return
 
@@ -269,12 +323,10 @@ class _Execution:
             return
         self._polled = now
         store = self._engine.store
-        if now - self._renewed > LEASE_SECONDS / 3:
-            store.leases.renew(self._run_id, self._token, LEASE_SECONDS)
-            self._renewed = now
+        self._lease.keep()
         if self._canceling:
             return
-        if store.runs.cancel_requested(self._run_id):
+        if store.repeat(lambda: store.runs.cancel_requested(self._run_id)):
             self._cancel(STOP_GRACE_SECONDS)
         else:
             self._check_deadline()
@@ -300,8 +352,8 @@ class _Execution:
         if not isinstance(limit, int | float) or root is None or root.started_at is None:
             return
         if time.time() - root.started_at > limit:
-            session.ledger.overdue = f"the run exceeded its deadline of {limit:g} seconds"
-            session.ledger.canceled = self._canceling = True
+            self._engine.control.give_up(self._run_id, f"the run exceeded its deadline of {limit:g} seconds")
+            self._canceling = True
             self._stop_all(STOP_GRACE_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Who drives a run: a name that others read, and a lock on this machine that tells whether its process still
+"""Who drives a run: a name that others read, and a lock in the home that tells whether its process still
 lives.
 """
 
@@ -7,16 +7,20 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.store import new_id
 
+_HOME = "home"
+"""The file with the home's id, which tells homes on one machine apart."""
+
 
 @dataclass(slots=True)
 class Owner:
-    """One process for good. `name` is `<host>/<process id>/<unique id>`; its lock goes with the process,
-    however it ends.
+    """One process for good. `name` is `<host>/<process id>/<home id>/<unique id>`; its lock goes with the
+    process, however it ends.
     """
 
     folder: Path
@@ -25,8 +29,8 @@ class Owner:
 
     def __post_init__(self) -> None:
         unique = new_id()
-        self.name = f"{socket.gethostname()}/{os.getpid()}/{unique}"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.name = f"{socket.gethostname()}/{os.getpid()}/{_made_home_id(self.folder)}/{unique}"
         path = self.folder / f"{unique}.lock"
         self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
@@ -39,11 +43,11 @@ class Owner:
 
 
 def is_dead(name: str, folder: Path) -> bool:
-    """Whether the owner of that name is known to be gone: it ran on this machine and nobody holds its
-    lock.
+    """Whether the owner of that name is known to be gone: it ran on this machine from this home, and nobody
+    holds its lock. Of others only the end of their lease tells.
     """
-    host, unique = name.partition("/")[0], name.rpartition("/")[2]
-    if host != socket.gethostname():
+    place, unique = _place(name), name.rpartition("/")[2]
+    if place is None or place != (socket.gethostname(), _home_id(folder)):
         return False
     try:
         descriptor = os.open(folder / f"{unique}.lock", os.O_RDWR | os.O_CLOEXEC)
@@ -57,3 +61,35 @@ def is_dead(name: str, folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def share_home(one: str, other: str) -> bool:
+    """Whether two owners see each other's attempts, and would adopt them."""
+    return _place(one) is not None and _place(one) == _place(other)
+
+
+def _place(name: str) -> tuple[str, str] | None:
+    """Host and home id of an owner."""
+    parts = name.split("/")
+    return (parts[0], parts[2]) if len(parts) == 4 else None
+
+
+def _home_id(folder: Path) -> str:
+    """Empty where no owner has ever been."""
+    try:
+        return (folder / _HOME).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
+
+
+def _made_home_id(folder: Path) -> str:
+    found = _home_id(folder)
+    if found:
+        return found
+    new = new_id()
+    draft = folder / f"{new}.new"
+    draft.write_text(new, encoding="ascii")
+    with suppress(FileExistsError):
+        os.link(draft, folder / _HOME)
+    draft.unlink()
+    return _home_id(folder)

@@ -18,16 +18,21 @@ def reopen_run(store: Store, run_id: str, path: str, arguments: Mapping[str, Jso
     `arguments` replace those of the run, for the tasks that run again. Raises InvalidInputError for a run
     that has not ended or has nothing to run again, NotFoundError for a path without a record.
     """
-    session = open_session(store, run_id)
-    if not session.run.state.ended:
-        raise InvalidInputError(
-            f"run {run_id} is {session.run.state.value}, only an ended run can be retried; "
-            "`penstock runs resume` goes on with one whose engine died"
-        )
-    merged = None
-    if arguments:
-        merged = resolve_arguments(session.pipeline, {**session.ledger.arguments, **arguments})
+    store.repeat(lambda: _reopen(store, run_id, path, arguments))
+
+
+def _reopen(store: Store, run_id: str, path: str, arguments: Mapping[str, Json]) -> None:
     with store.transaction():
+        store.runs.revision(run_id)  # nobody else changes the run from here on
+        session = open_session(store, run_id)
+        if not session.run.state.ended:
+            raise InvalidInputError(
+                f"run {run_id} is {session.run.state.value}, only an ended run can be retried; "
+                "`penstock runs resume` goes on with one whose engine died"
+            )
+        merged = None
+        if arguments:
+            merged = resolve_arguments(session.pipeline, {**session.ledger.arguments, **arguments})
         generation = max(store.runs.reopen(run_id), session.ledger.next_generation())
         try:
             found = reopen(session.ledger, generation, path, merged)

@@ -20,6 +20,7 @@ from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
 from penstock.execution.environments.cache import Environments
 from penstock.execution.launcher import Launcher, LauncherRequest, open_launcher
+from penstock.execution.lease import LEASE_SECONDS
 from penstock.execution.options import RunOptions
 from penstock.execution.owner import Owner, is_dead
 from penstock.execution.process.launcher import ProcessLauncher
@@ -69,7 +70,7 @@ class Workspace:
             self.make_home()
             try:
                 self._store = Store.open(self.settings.database_url)
-            except InvalidInputError:
+            except PenstockError:
                 if new:
                     with suppress(OSError):
                         self.settings.home.rmdir()
@@ -162,18 +163,22 @@ class Workspace:
         run_id = run_id or new_id()
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H-%M-%S")
         store = self.store
-        with store.transaction():
-            version_id = store.pipelines.save(pipeline)
-            return store.runs.create(
-                run_id,
-                version_id=version_id,
-                name=name or f"{pipeline.name} {stamp}",
-                resource_name=f"{_resource_prefix(pipeline.name)}-{run_id[-8:]}",
-                arguments=resolved,
-                pipeline_root=self.settings.pipeline_root,
-                options=options.to_json(),
-                experiment=experiment,
-            )
+
+        def record() -> RunRecord:
+            with store.transaction():
+                version_id = store.pipelines.save(pipeline)
+                return store.runs.create(
+                    run_id,
+                    version_id=version_id,
+                    name=name or f"{pipeline.name} {stamp}",
+                    resource_name=f"{_resource_prefix(pipeline.name)}-{run_id[-8:]}",
+                    arguments=resolved,
+                    pipeline_root=self.settings.pipeline_root,
+                    options=options.to_json(),
+                    experiment=experiment,
+                )
+
+        return store.repeat(record)
 
     def drive(
         self,
@@ -185,11 +190,12 @@ class Workspace:
     ) -> State:
         """Run, or resume, a recorded run to its end with the embedded engine.
 
-        `on_warning` gets a sentence on what concerns the run and changes nothing about it.
+        `on_notice` hears when the database goes away and when it is back. `on_warning` gets a sentence on what
+        concerns the run and changes nothing about it.
 
         Raises LeaseError, naming the owner, when a living engine has the run.
         """
-        run = self.store.runs.get(run_id)
+        run = self.store.repeat(lambda: self.store.runs.get(run_id))
         if run.state.ended:
             return run.state
         options = RunOptions.from_json(run.options)
@@ -197,6 +203,7 @@ class Workspace:
         self._take_from_the_dead(run)
         tracker = self.tracker(on_warning)
         control = LocalControl(
+        on_notice: Callable[[str], None] = logger.warning,
             self.store, launcher, self.readable, self.owner.name, exclusive=True, tracker=tracker
         )
         engine = EmbeddedEngine(
@@ -210,6 +217,8 @@ class Workspace:
             tracker=tracker,
         )
         following = tracker.following(run_id, on_warning) if tracker is not None else nullcontext()
+        if skewed := self.store.repeat(self.store.skew_warning):
+            on_warning(skewed)
         with closing(launcher), following:
             if isinstance(launcher, ProcessLauncher) and run.revision:
                 launcher.sweep(run_id)
@@ -223,6 +232,7 @@ class Workspace:
                     continue
                 try:
                     stored = self.artifact_store(artifact.uri).stat(artifact.uri)
+            on_notice=on_notice,
                 except PenstockError:
                     return False
                 if stored is None or stored.size != artifact.size:
@@ -231,7 +241,7 @@ class Workspace:
 
     def result(self, run_id: str) -> Run:
         """The run as it stands. Raises NotFoundError."""
-        session = open_session(self.store, run_id)
+        session = self.store.repeat(lambda: open_session(self.store, run_id))
         return Run(
             id=session.run.id,
             name=session.run.name,
@@ -247,13 +257,18 @@ class Workspace:
 
     def is_driven(self, run: RunRecord) -> bool:
         """Whether an engine that may still live has the run."""
-        return run.owner is not None and not is_dead(run.owner, self.engines)
+        if run.owner is None or is_dead(run.owner, self.engines):
+            return False
+        holder = self.store.leases.holder(run.id)
+        return holder is not None and holder[1] > 0
 
     def _take_from_the_dead(self, run: RunRecord) -> None:
         if run.owner is not None and run.owner != self.owner.name and is_dead(run.owner, self.engines):
             # Whoever was quicker holds it now, as claiming it will tell.
             with suppress(LeaseError):
-                self.store.leases.take_over(run.id, self.owner.name, 30.0, former=run.owner)
+                self.store.repeat(
+                    lambda: self.store.leases.take_over(run.id, self.owner.name, LEASE_SECONDS, former=former)
+                )
 
 
 TrackerFactory: TypeAlias = Callable[[Workspace], Tracker]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from penstock.errors import StoreAwayError
 
@@ -17,50 +19,70 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 logger = logging.getLogger(__name__)
 
 
-class _Waiting(threading.local):
-    """This thread's. `since` is a monotonic time; `told`: somebody knows of it."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How a thread waits: until the monotonic time that `until` gives, which may change meanwhile.
+
+    `tell` hears of an absence that the first new try does not end, and of its end; `pause` lets seconds pass.
+    """
+
+    until: Callable[[], float]
+    tell: Callable[[str], None] = logger.warning
+    pause: Callable[[float], None] = time.sleep
+
+
+class _Missed(threading.local):
+    """`since` is the monotonic time at which this thread missed the database; `told`: somebody knows."""
 
     since: float | None = None
     pause: float = _FIRST_PAUSE
     told: bool = False
+    waiting: Waiting | None = None
 
 
 class Absence:
-    """Waiting ends at the monotonic time that `until` gives or, without it, `patience` seconds after the
-    database was missed. `tell` hears of an absence that the first new try does not end, and of its end;
-    `pause` lets time pass.
-    """
+    """Threads that have nothing said about it wait for `patience` seconds."""
 
     def __init__(self) -> None:
         self.patience = 0.0
-        self.until: Callable[[], float] | None = None
-        self.tell: Callable[[str], None] = logger.warning
-        self.pause: Callable[[float], None] = time.sleep
-        self._waiting = _Waiting()
+        self._missed = _Missed()
+
+    @contextmanager
+    def waiting(self, waiting: Waiting) -> Generator[None]:
+        """Within, this thread waits in that way."""
+        former, self._missed.waiting = self._missed.waiting, waiting
+        try:
+            yield
+        finally:
+            self._missed.waiting = former
 
     def wait(self, error: StoreAwayError) -> None:
         """Come back when it is time for another try. Raises the error when patience is at its end."""
-        waiting, now = self._waiting, time.monotonic()
-        first = waiting.since is None
-        since = waiting.since = waiting.since if waiting.since is not None else now
-        end = self.until() if self.until is not None else since + self.patience
-        if now >= end:
+        missed, now = self._missed, time.monotonic()
+        first = missed.since is None
+        since = missed.since = missed.since if missed.since is not None else now
+        waiting = missed.waiting or Waiting(lambda: since + self.patience)
+        left = waiting.until() - now
+        if left <= 0:
             self._forget()
             raise error
-        if not first and not waiting.told:
-            waiting.told = True
-            self.tell(f"{error.problem}; trying again until it answers")
-        pause = min(waiting.pause, end - now)
-        waiting.pause = min(waiting.pause * 2, _LONGEST_PAUSE)
-        self.pause(pause)
+        if not first and not missed.told:
+            missed.told = True
+            waiting.tell(f"{error.problem}; trying again until it answers")
+        pause = min(missed.pause, left)
+        missed.pause = min(missed.pause * 2, _LONGEST_PAUSE)
+        waiting.pause(pause)
 
     def over(self) -> None:
         """The database has answered."""
-        since, told = self._waiting.since, self._waiting.told
-        if since is not None:
-            self._forget()
-            if told:
-                self.tell(f"the database answers again, after {time.monotonic() - since:.0f} s")
+        missed = self._missed
+        if missed.since is None:
+            return
+        took, told = time.monotonic() - missed.since, missed.told
+        self._forget()
+        if told:
+            tell = missed.waiting.tell if missed.waiting is not None else logger.warning
+            tell(f"the database answers again, after {took:.0f} s")
 
     def _forget(self) -> None:
-        self._waiting.since, self._waiting.pause, self._waiting.told = None, _FIRST_PAUSE, False
+        self._missed.since, self._missed.pause, self._missed.told = None, _FIRST_PAUSE, False

@@ -83,6 +83,15 @@ class Leases:
         with self._database.write() as connection:
             return connection.execute(_RELEASE, {"run": run_id, "held": token}).rowcount == 1
 
+    def holder(self, run_id: str) -> tuple[str, float] | None:
+        """Who has the run, and for how many seconds yet: an expired lease has less than none.
+
+        Raises NotFoundError.
+        """
+        with self._database.read() as connection:
+            owner, _, left = self._holder(connection, run_id)
+        return None if owner is None else (owner, left or 0.0)
+
     @staticmethod
     def _holder(connection: sa.Connection, run_id: str) -> tuple[str | None, int, float | None]:
         row = connection.execute(_HOLDER, {"run": run_id}).one_or_none()

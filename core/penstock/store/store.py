@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
 from penstock.errors import StoreAwayError
 from penstock.store import migrations
-from penstock.store.absence import PATIENCE
+from penstock.store.absence import PATIENCE, Waiting
 from penstock.store.artifacts import Artifacts
 from penstock.store.attempts import Attempts
 from penstock.store.cache import Cache
@@ -23,6 +24,7 @@ from penstock.store.outbox import Outbox
 from penstock.store.pipelines import Pipelines
 from penstock.store.runs import Runs
 from penstock.store.tasks import Tasks
+from penstock.store.skew import skew, warning
 
 _Answer = TypeVar("_Answer")
 
@@ -87,24 +89,13 @@ class Store:
                     raise
                 self._database.absence.wait(error)
 
-    @contextmanager
-    def waiting(
-        self,
-        until: Callable[[], float],
-        tell: Callable[[str], None] | None = None,
-        pause: Callable[[float], None] | None = None,
-    ) -> Generator[None]:
-        """Within, a database that is away is waited for until a (monotonic) time that may change meanwhile.
+    def skew_warning(self, clock: Callable[[], float] = time.time) -> str:
+        """A sentence when this machine's clock and that of a database server differ too much, else empty."""
+        return warning(skew(self._database, clock)) if self._database.backend.served else ""
 
-        `tell` hears of it, in the place of the log; `pause` lets seconds pass.
-        """
-        absence = self._database.absence
-        former = absence.until, absence.tell, absence.pause
-        absence.until, absence.tell, absence.pause = until, tell or absence.tell, pause or absence.pause
-        try:
-            yield
-        finally:
-            absence.until, absence.tell, absence.pause = former
+    def waiting(self, how: Waiting) -> AbstractContextManager[None]:
+        """Within, this thread waits in that way for a database that is away."""
+        return self._database.absence.waiting(how)
 
     def close(self) -> None:
         self._database.close()

@@ -13,12 +13,8 @@ import sqlalchemy as sa
 from penstock.errors import InvalidInputError, PenstockError
 from penstock.store import migrations
 from penstock.store.connection import Database, connect
-from penstock.store.dialect import database_clock
+from penstock.store.skew import skew, warning
 
-SKEW_LIMIT = 5.0
-"""Seconds by which the clocks of a machine and of its database may differ."""
-
-_NOW = sa.select(database_clock())
 _FITNESS = sa.text(
     "SELECT current_setting('transaction_read_only'), current_setting('server_encoding'),"
     " to_regclass('runs') IS NULL OR has_table_privilege('runs', 'INSERT, UPDATE, DELETE')"
@@ -40,17 +36,7 @@ class Health:
 
     @property
     def warning(self) -> str:
-        return skew_warning(self.skew)
-
-
-def skew_warning(skew: float) -> str:
-    """The sentence for clocks that differ too much, else an empty text."""
-    if abs(skew) <= SKEW_LIMIT:
-        return ""
-    return (
-        f"this machine's clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the database's: "
-        "what it records has wrong times, and its retries and deadlines are off; set the clock (NTP)"
-    )
+        return warning(self.skew)
 
 
 def upgrade(url: str) -> tuple[str, str | None]:
@@ -81,18 +67,6 @@ def examine(url: str, clock: Callable[[], float] = time.time) -> Health:
             return _examined(database, clock)
     except PenstockError as error:
         return Health("", problem=str(error))
-
-
-def skew(database: Database, clock: Callable[[], float]) -> float:
-    """By how many seconds the database's clock is ahead; of several looks the quickest counts."""
-    found: list[tuple[float, float]] = []
-    for _ in range(3):
-        with database.read() as connection:
-            start, before = time.perf_counter(), clock()
-            there = connection.execute(_NOW).scalar_one()
-            took = time.perf_counter() - start
-        found.append((took, there - (before + took / 2)))
-    return min(found)[1]
 
 
 def _examined(database: Database, clock: Callable[[], float]) -> Health:
