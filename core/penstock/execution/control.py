@@ -19,7 +19,7 @@ from penstock.execution.session import Session, open_session, root_values
 from penstock.execution.tracker import Tracker
 from penstock.model import ROOT, ImporterExecutor, Pipeline, Reason, State, TaskKind, TaskRun, Values
 from penstock.planner.following import following, resume
-from penstock.planner.settle import CONTAINERS, may_retry, settle
+from penstock.planner.settle import CONTAINERS, is_cut_short, may_retry, settle
 from penstock.planner.verdict import Launch, Record, Settled, Wait, verdict
 from penstock.store import AttemptRecord, AttemptState, ExecutionState, Store
 
@@ -325,6 +325,8 @@ class LocalControl:
             case Outcome.FAILED:
                 failures = record.retries + 1
                 delay = may_retry(session.ledger, record.path, failures)
+                if delay is None and is_cut_short(session.ledger, record.path, failures):
+                    return replace(base, state=State.CANCELED, reason=Reason.CANCELED)
                 if delay is None:
                     return replace(base, state=State.FAILED)
                 return replace(

@@ -61,6 +61,8 @@ def settle(ledger: Ledger, path: str) -> Settlement:
             restart = _restart(ledger, closed)
             if restart is not None:
                 return Settlement(tuple(ended), restart)
+            if not closed.path.endswith("]") and is_cut_short(ledger, closed.path, closed.retries + 1):
+                closed = replace(closed, state=State.CANCELED, reason=Reason.CANCELED)
         ledger.apply(closed)
         ended.append(closed)
         current = paths.container(current)
@@ -84,10 +86,19 @@ def may_retry(ledger: Ledger, path: str, failures: int) -> float | None:
     """The delay before the next try of the task at `path`, None when its policy, or the run's end, forbids
     one.
     """
+    return None if ledger.canceled else _delay(ledger, path, failures)
+
+
+def is_cut_short(ledger: Ledger, path: str, failures: int) -> bool:
+    """Whether the task at `path` would be tried again if the run were not being canceled: then it did not
+    fail, but was canceled, as it would have been while it waited.
+    """
+    return ledger.canceled and _delay(ledger, path, failures) is not None
+
+
+def _delay(ledger: Ledger, path: str, failures: int) -> float | None:
     task = ledger.place(path).task
-    if task is None or task.retry is None or ledger.canceled:
-        return None
-    return retry_delay(task.retry, failures)
+    return None if task is None or task.retry is None else retry_delay(task.retry, failures)
 
 
 def _is_open(record: TaskRun) -> bool:
@@ -109,22 +120,28 @@ def _is_complete(ledger: Ledger, record: TaskRun) -> bool:
 
 def _close(ledger: Ledger, record: TaskRun) -> TaskRun:
     recorded, _, failed, stopped = ledger.counts(record.path)
+    unfinished = record.kind is TaskKind.LOOP and recorded < cast("int", record.iterations)
     if record.kind is TaskKind.ROOT and ledger.overdue:
         state, reason, error = State.FAILED, Reason.DEADLINE, ledger.overdue
+    elif ledger.canceled and (unfinished or (stopped and _was_canceled(ledger, record))):
+        # Also where something failed before: what the rest would have done, nobody knows.
+        state, reason, error = State.CANCELED, Reason.CANCELED, ""
     elif failed:
         state, reason, error = (
             State.FAILED,
             Reason.CHILD_FAILED,
             _first_error(ledger, record),
         )
-    elif stopped or (record.kind is TaskKind.LOOP and recorded < cast("int", record.iterations)):
-        state = State.CANCELED if ledger.canceled else State.SKIPPED
-        reason = Reason.CANCELED if ledger.canceled else Reason.FAIL_FAST
-        error = ""
+    elif stopped or unfinished:
+        state, reason, error = State.SKIPPED, Reason.FAIL_FAST, ""
     else:
         state, reason, error = State.SUCCEEDED, None, ""
     outputs = _collected(ledger, record) if record.kind is TaskKind.LOOP else _dag_outputs(ledger, record)
     return replace(record, state=state, reason=reason, error=error, outputs=outputs, retry_at=None)
+
+
+def _was_canceled(ledger: Ledger, record: TaskRun) -> bool:
+    return any(child.state is State.CANCELED for child in _in_order(ledger, record))
 
 
 def _restart(ledger: Ledger, closed: TaskRun) -> Restart | None:

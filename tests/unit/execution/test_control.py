@@ -299,6 +299,65 @@ def test_nothing_starts_once_a_run_is_canceled(store: Store, exclusive: bool) ->
     assert store.runs.get(run.id).state is State.CANCELED
 
 
+def test_a_failure_after_the_cancellation_is_one_only_if_no_retry_was_left(store: Store) -> None:
+    run = run_of(store, Shell("once"), Shell("flaky", more=retries(1)))
+    control = new_control(store)
+    control.begin(run.id)
+    once, flaky = (ask(control, run, name) for name in ("once", "flaky"))
+
+    control.cancel(run.id)
+    control.publish(run.id, "flaky", failed(flaky))
+    control.publish(run.id, "once", failed(once))
+
+    found = {record.path: record for record in store.tasks.load(run.id)}
+    assert (found["flaky"].state, found["flaky"].reason) == (State.CANCELED, Reason.CANCELED)
+    assert found["once"].state is State.FAILED
+    assert {found[path].error for path in ("once", "flaky")} == {"boom"}
+    assert store.runs.get(run.id).state is State.CANCELED
+
+
+def test_a_nested_pipeline_that_would_have_been_tried_again_was_canceled(store: Store) -> None:
+    run = run_of(store, Group("inner", [Shell("train")], more=retries(1)))
+    control = new_control(store)
+    control.begin(run.id)
+    control.prepare(run.id, "inner")
+    order = ask(control, run, "inner/train")
+
+    control.cancel(run.id)
+    control.publish(run.id, "inner/train", failed(order))
+
+    states = {record.path: record.state for record in store.tasks.load(run.id)}
+    assert states == {"": State.CANCELED, "inner": State.CANCELED, "inner/train": State.FAILED}
+
+
+def test_a_run_that_failed_before_it_was_canceled_is_canceled_if_anything_was_cut_short(store: Store) -> None:
+    run = run_of(store, Shell("train"), Shell("other"))
+    control = new_control(store)
+    control.begin(run.id)
+    train, other = (ask(control, run, name) for name in ("train", "other"))
+
+    control.publish(run.id, "train", failed(train))
+    control.cancel(run.id)
+    control.publish(run.id, "other", OutputManifest(other.attempt_id, Outcome.CANCELED))
+
+    assert store.runs.get(run.id).state is State.CANCELED
+
+
+@pytest.mark.parametrize(("last", "state"), [("SUCCEEDED", State.SUCCEEDED), ("FAILED", State.FAILED)])
+def test_a_run_that_was_canceled_too_late_for_anything_ends_as_it_would_have(
+    store: Store, last: str, state: State
+) -> None:
+    run = run_of(store, Shell("train"))
+    control = new_control(store)
+    control.begin(run.id)
+    order = ask(control, run, "train")
+
+    control.cancel(run.id)
+    control.publish(run.id, "train", OutputManifest(order.attempt_id, Outcome(last), error="it broke"))
+
+    assert store.runs.get(run.id).state is state
+
+
 def test_a_control_whose_run_was_taken_over_writes_nothing(store: Store) -> None:
     run = run_of(store, Shell("train"))
     control = new_control(store, exclusive=True)
