@@ -43,6 +43,10 @@ inside its transaction; is over. A request to cancel is recorded and nothing sto
 the lease is not handed back. MLflow has made a run that nobody here knows of yet; it has all of a task, and
 that is not marked."""
 
+REMOVAL: Final = ("removal.marked", "removal.purged", "removal.deleted", "removal.finished")
+"""On the way of runs out of the record: some are marked; a page of their records is gone; the content of one
+is deleted; a page of contents is, and the record says so."""
+
 VARIABLE: Final = "PENSTOCK_FAILPOINT"
 
 
@@ -52,10 +56,10 @@ def armed() -> tuple[str, int] | None:
     if not text:
         return None
     name, _, nth = text.partition(":")
-    if name not in NAMES or not (nth or "1").isdigit() or int(nth or 1) < 1:
-        known = ", ".join(NAMES)
+    known = (*NAMES, *REMOVAL)
+    if name not in known or not (nth or "1").isdigit() or int(nth or 1) < 1:
         raise InvalidInputError(
-            f"{VARIABLE} is {text!r}; it must be name or name:nth, with a name of: {known}"
+            f"{VARIABLE} is {text!r}; it must be name or name:nth, with a name of: {', '.join(known)}"
         )
     return name, int(nth or 1)
 

@@ -8,15 +8,16 @@
     namespaces   ensure, list
     experiments  ensure, get, list
     pipelines    save -> version id, document, version, versions, get, list
-    runs         create, get, find (what a person types), list, transition, reopen -> generation,
-                 request_cancel, cancel_requested, store_away
+    runs         create, get, find (what a person types), list, many, transition, reopen -> generation,
+                 request_cancel, cancel_requested, store_away, delete
     leases       claim -> token, take_over -> token, renew, release: which engine drives a run
-    tasks        load, find, get, children, record, reopen, remove, history
+    tasks        load, page, find, get, children, record, reopen, remove, history
     attempts     claim, describe, finish, get, live, list
     executions   record -> id (with artifacts and lineage edges), get, list
-    artifacts    register, get, many, list, find_identical, mark_deleted
-    cache        find: hits, newest first
-    lineage      upstream, downstream
+    artifacts    register, get, many, list, find_identical, mark_deleted, pin, unpin, pins
+    cache        find: hits, newest first; hold
+    lineage      upstream, downstream, stale
+    removals     choose, weigh, mark, purge, contents, finish: the way of a run out of the record
     outbox       add, claim_batch, mark_delivered, mark_failed; of a standing message also offer, waiting,
                  take, keep, hand_back
 
@@ -43,12 +44,17 @@ from penstock.store.records import (
     ExecutionRecord,
     ExecutionState,
     ExperimentRecord,
+    Footprint,
     HistoryRecord,
     Lineage,
     Message,
     PipelineRecord,
+    Purged,
+    Removal,
+    Rule,
     RunRecord,
     StorageState,
+    Verdicts,
     VersionRecord,
     WaitingMessage,
 )
@@ -68,13 +74,18 @@ __all__ = [
     "ExecutionRecord",
     "ExecutionState",
     "ExperimentRecord",
+    "Footprint",
     "HistoryRecord",
     "Lineage",
     "Message",
     "PipelineRecord",
+    "Purged",
+    "Removal",
+    "Rule",
     "RunRecord",
     "StorageState",
     "Store",
+    "Verdicts",
     "VersionRecord",
     "WaitingMessage",
     "new_id",

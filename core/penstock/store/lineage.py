@@ -24,7 +24,7 @@ _ALL = 1 << 62
 _x = executions.c
 _e = edges.c
 _v = pipeline_versions.c
-_WANTED = sa.bindparam("wanted", expanding=True)
+_WANTED: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
 _PUT_OUT = (Direction.OUTPUT.value, Direction.REUSED.value)
 _EXECUTIONS = sa.select(*COLUMNS).where(_x.id.in_(_WANTED))
 _EDGES = (
@@ -122,8 +122,8 @@ class LineageGraph:
         return self._follow(artifact_id, depth, limit, offset, upstream=False)
 
     def stale(self, artifact_id: str, depth: int = DEPTH) -> Lineage:
-        """What would be out of date if the artifact changed: of everything downstream, through at most `depth`
-        executions, what is the newest of its kind. Raises NotFoundError.
+        """What would be out of date if the artifact changed: of everything downstream, what is the newest of
+        its kind. Through at most `depth` executions. Raises NotFoundError.
 
         Two executions are of a kind if they did the same task, in any iteration, of the same pipeline. One
         that a later run has done anew is nobody's latest word, and out of date already or not at all.
@@ -149,7 +149,7 @@ class LineageGraph:
         rows = {row[0]: row for row in walk.rows(_EXECUTIONS, reached)}
         joined: dict[str, list[Edge]] = {}
         for execution_id, artifact, direction, name, position in walk.rows(_EDGES, reached):
-            edge = Edge(execution_id, walk.same.get(artifact, artifact), Direction(direction), name, position)
+            edge = Edge(execution_id, walk.known_as(artifact), Direction(direction), name, position)
             joined.setdefault(execution_id, []).append(edge)
         every = tuple(edge for one in reached for edge in joined.get(one, ()))
         named = dict.fromkeys([artifact_id, *(edge.artifact_id for edge in every)])
@@ -193,7 +193,10 @@ class _Walk:
             frontier = list(dict.fromkeys(one for (one,) in along if one not in known))
             known.update(frontier)
 
-    def rows(self, statement: sa.Select[Any], wanted: Sequence[str], **more: int) -> Iterator[Sequence[Any]]:
+    def known_as(self, artifact_id: str) -> str:
+        return self.same.get(artifact_id, artifact_id)
+
+    def rows(self, statement: sa.Executable, wanted: Sequence[str], **more: int) -> Iterator[Sequence[Any]]:
         for start in range(0, len(wanted), 500):
             yield from self._connection.execute(statement, {"wanted": wanted[start : start + 500], **more})
 
@@ -206,7 +209,7 @@ class _Walk:
                 continue
             led.add(one)
             known.add(other)
-            self.same[other] = self.same.get(one, one)
+            self.same[other] = self.known_as(one)
             found[other] = None
         return list(found)
 

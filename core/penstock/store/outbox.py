@@ -40,6 +40,17 @@ _FAILED = (
 _NEVER = 1e18
 """The time at which a refused message is offered: no lease or delay ends so late."""
 
+WAITING_RUNS = (
+    sa.select(_o.run_id, _o.topic)
+    .where(
+        _o.run_id.in_(sa.bindparam("wanted", expanding=True)),
+        _o.delivered_at.is_(None),
+        _o.available_at < _NEVER / 2,
+    )
+    .distinct()
+)
+"""Those of the runs that a message tells of which is still to be delivered, and where to."""
+
 _LEFT = (_o.available_at - database_clock()).label("left")
 _OFFER = (
     sa.update(outbox)

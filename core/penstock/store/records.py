@@ -203,6 +203,38 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """The ended runs for which all that is given holds.
+
+    `ended_before` is in seconds since the epoch. With `keep_last`, the newest so many of each pipeline in
+    each experiment are left out; they are counted among the runs of the `state`, if one is given.
+    """
+
+    ended_before: float | None = None
+    keep_last: int | None = None
+    experiment: str | None = None
+    pipeline: str | None = None
+    state: State | None = None
+    namespace: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """`removable` in the order asked for; `kept` says for each of the others why it stays."""
+
+    removable: tuple[str, ...]
+    kept: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """Records that one page has taken away."""
+
+    tasks: int
+    artifacts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """A run on its way out: `place` is the URI of what it made, `size` the recorded bytes there, `error` why
     that could not be deleted the last time.

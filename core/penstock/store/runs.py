@@ -17,6 +17,7 @@ from penstock.store.dialect import insert_if_absent
 from penstock.store.experiments import Experiments
 from penstock.store.namespaces import DEFAULT, Namespaces
 from penstock.store.records import RunRecord, StorageState
+from penstock.store.removals import Removals
 from penstock.store.schema import experiments, pipeline_versions, pipelines, run_heads, runs
 from penstock.store.transitions import check_run
 
@@ -282,6 +283,19 @@ class Runs:
         with self._database.write() as connection:
             heads.lock(connection, run_id, None)
             connection.execute(_SET, {"run": run_id, "storage_state": storage_state.value})
+
+    def delete(self, run_id: str) -> None:
+        """Remove the run's records; what it made goes when `removals.contents` are dealt with.
+
+        Raises NotFoundError, and InvalidInputError for a run that has to stay (see `removals.weigh`).
+        """
+        self.get(run_id)
+        removals = Removals(self._database)
+        kept = removals.mark([run_id]).kept
+        if kept:
+            raise InvalidInputError(f"run {run_id} cannot be removed: {kept[run_id]}")
+        while removals.purge() is not None:
+            pass
 
     @staticmethod
     def _state(connection: sa.Connection, run_id: str) -> tuple[State, float | None]:

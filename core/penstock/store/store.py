@@ -22,9 +22,10 @@ from penstock.store.lineage import LineageGraph
 from penstock.store.namespaces import Namespaces
 from penstock.store.outbox import Outbox
 from penstock.store.pipelines import Pipelines
+from penstock.store.removals import Removals
 from penstock.store.runs import Runs
-from penstock.store.tasks import Tasks
 from penstock.store.skew import skew, warning
+from penstock.store.tasks import Tasks
 
 _Answer = TypeVar("_Answer")
 
@@ -46,6 +47,7 @@ class Store:
         self.executions = Executions(database)
         self.cache = Cache(database)
         self.lineage = LineageGraph(database, self.artifacts, self.runs)
+        self.removals = Removals(database)
         self.outbox = Outbox(database)
 
     @staticmethod

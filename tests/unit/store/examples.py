@@ -45,6 +45,7 @@ def new_run(
     namespace: str = "default",
     experiment: str | None = None,
     run_id: str | None = None,
+    pipeline_root: str = "",
 ) -> RunRecord:
     version_id = store.pipelines.save(of or pipeline(), namespace)
     return store.runs.create(
@@ -54,7 +55,16 @@ def new_run(
         arguments=arguments or {},
         namespace=namespace,
         experiment=experiment,
+        pipeline_root=pipeline_root,
     )
+
+
+def end(
+    store: Store, run: RunRecord, state: State = State.SUCCEEDED, *, ended_at: float | None = None
+) -> RunRecord:
+    store.runs.transition(run.id, [State.PENDING], State.RUNNING)
+    store.runs.transition(run.id, [State.RUNNING], state, ended_at=ended_at)
+    return store.runs.get(run.id)
 
 
 def task(path: str = "train", state: State = State.RUNNING, **fields: object) -> TaskRun:
