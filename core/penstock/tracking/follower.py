@@ -114,11 +114,11 @@ class Follower:
         if not self._claimed() or self._claim is None or self._recorder is None:
             return False
         self._claim.keep()
+        if self._tracker.down:
+            self._tracker.server(_QUICK_SECONDS).experiment(self._recorder.experiment_name)
+            self._tracker.down = ""
         server = self._tracker.server(_REQUEST_SECONDS)
         server.deadline = self._deadline
-        if self._tracker.down:
-            server.experiment(self._recorder.experiment_name)
-            self._tracker.down = ""
         if not self._recorder.deliver(server, self._claim, lambda: time.monotonic() > self._deadline):
             return False
         self._claim.keep()
