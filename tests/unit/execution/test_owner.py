@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from penstock.execution.owner import Owner, is_dead, share_home
 
@@ -94,3 +97,71 @@ def test_nobody_can_tell_of_an_owner_on_another_machine(tmp_path: Path) -> None:
     home = Owner(tmp_path).name.split("/")[2]
     assert not is_dead(f"another-machine/1/{home}/unknown", tmp_path)
     assert not is_dead("a name that means nothing", tmp_path)
+
+
+def name_of_dead(folder: Path) -> str:
+    owner = Owner(folder)
+    owner.close()
+    return owner.name
+
+
+def left_by(name: str, folder: Path) -> Path:
+    """The lock that the owner leaves when it is killed."""
+    host, unique = name.partition("/")[0], name.rpartition("/")[2]
+    lock = folder / f"{unique}@{host}.lock"
+    lock.touch()
+    return lock
+
+
+def test_locks_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path: Path) -> None:
+    living, dead = Owner(tmp_path), name_of_dead(tmp_path)
+    lock = left_by(dead, tmp_path)
+    elsewhere = left_by("another-machine/1/home/unknown", tmp_path)
+    assert is_dead(dead, tmp_path)
+
+    Owner(tmp_path).close()
+
+    assert not lock.exists() and elsewhere.exists()
+    assert is_dead(dead, tmp_path) and not is_dead(living.name, tmp_path)
+    living.close()
+
+
+def test_whoever_asks_at_the_moment_of_a_sweep_is_not_deceived(tmp_path: Path) -> None:
+    dead = name_of_dead(tmp_path)
+    with left_by(dead, tmp_path).open() as asked:
+        fcntl.flock(asked, fcntl.LOCK_SH)  # as a sweep does
+
+        assert is_dead(dead, tmp_path)
+
+
+def test_an_owner_whose_lock_is_swept_before_he_holds_it_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked, swept = fcntl.flock, list[Path]()
+
+    def late(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX and not swept:
+            swept.extend(tmp_path.glob("*.lock"))
+            Owner(tmp_path).close()
+            assert not swept[0].exists()
+        locked(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    owner = Owner(tmp_path)
+
+    assert list(tmp_path.glob("*.lock")) == swept
+    assert not is_dead(owner.name, tmp_path)
+    owner.close()
+    assert os.listdir(tmp_path) == ["home"]
+
+
+def test_many_who_begin_and_end_at_once_keep_their_locks(tmp_path: Path) -> None:
+    def begin(_: int) -> bool:
+        owner = Owner(tmp_path)
+        lives = not is_dead(owner.name, tmp_path)
+        owner.close()
+        return lives
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(begin, range(200)))
+    assert os.listdir(tmp_path) == ["home"]
