@@ -47,6 +47,9 @@ _PATHS_AS_URIS = (2, 5)
 """The first kfp whose artifacts have a path when their URI is one."""
 
 _KFP = PipInstall(("kfp>=2.1",))
+_KFP_BESIDE = PipInstall(("kfp>=2.1", 'typing-extensions>=3.7.4,<5; python_version < "3.9"'), ("--no-deps",))
+"""As the SDK's own bootstrap has it: nothing that other packages pin is touched."""
+_NAMES_KFP = re.compile(r"kfp(?![\w.-])|.*\bkubeflow/pipelines\b")
 
 
 class RefusedError(TaskError):
@@ -99,9 +102,10 @@ class Programs:
         module = executor_module(executor.command)
         if bootstrap is None and module is None and wanted is None:
             return None
-        if module == "kfp.dsl.executor_main" and not installs:
+        named = any(_NAMES_KFP.match(word) for one in installs for word in one.requirements)
+        if module == "kfp.dsl.executor_main" and not named:
             # Compiled without installing kfp: its image has it.
-            installs = (_KFP,)
+            installs = (*installs, _KFP_BESIDE) if installs else (_KFP,)
         if wanted is None:
             if self.strict_images:
                 raise ImageRefusedError(
