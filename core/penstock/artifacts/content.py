@@ -107,6 +107,17 @@ def of_listing(uri: str, listing: list[tuple[str, int, str]]) -> Stored:
     return Stored(uri, size, whole.hexdigest(), is_directory=True, files=len(listing))
 
 
+def check(found: Stored, expected: Stored | None) -> None:
+    """Raises ArtifactError where content differs from what was recorded."""
+    if expected is None:
+        return
+    if found.size != expected.size or (expected.sha256 and found.sha256 != expected.sha256):
+        raise ArtifactError(
+            f"the content of {found.uri!r} has changed since it was recorded: {found.size} bytes with sha256 "
+            f"{found.sha256[:12]}, recorded were {expected.size} bytes with {expected.sha256[:12] or 'none'}"
+        )
+
+
 def digest_file(path: Path) -> tuple[int, str]:
     """(size in bytes, sha256)."""
     with path.open("rb", buffering=0) as source:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
-from penstock.artifacts.content import CHUNK, PART, Content, describe, digest_file, examine, of_listing
+from penstock.artifacts.arrival import arriving, existing, remove, sync
+from penstock.artifacts.content import (
+    CHUNK,
+    PART,
+    Content,
+    check,
+    describe,
+    digest_file,
+    examine,
+    of_listing,
+)
 from penstock.artifacts.error import ArtifactError, explained
 from penstock.artifacts.place import path_of, under
-from penstock.artifacts.protocol import Stored
+from penstock.artifacts.protocol import Progress, Stored
 
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -32,42 +42,34 @@ class FileArtifactStore:
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
 
-    def put(self, source: Path, uri: str, *, move: bool = False) -> Stored:
+    def put(self, source: Path, uri: str, *, move: bool = False, progress: Progress | None = None) -> Stored:
         target = self._writable(uri)
         with explained(f"store {str(source)!r} as {uri!r}"):
             if _same(source, target):
-                return self._seal(source, uri)
-            if not os.path.lexists(source):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
-            content = examine(source)
-            _make_parents(target)
-            part = target.parent / f"{PART}{uuid4().hex}"
-            try:
+                stored = self._seal(source, uri)
+                _told(progress, stored)
+                return stored
+            content = examine(existing(source))
+            with arriving(target) as part:
                 if move and not source.is_symlink() and _rename(source, part):
-                    stored = _keep(_moved(content, part), uri)
+                    stored = _keep(replace(content, root=part), uri)
                 else:
                     stored = _copy(content, part, uri, keep=True)
                     if move:
-                        _remove(source)
-                _swap(part, target)
-            except BaseException:
-                _remove(part)
-                raise
+                        remove(source)
+                _told(progress, stored)
             return stored
 
-    def get(self, uri: str, target: Path, *, expected: Stored | None = None) -> Stored:
+    def get(
+        self, uri: str, target: Path, *, expected: Stored | None = None, progress: Progress | None = None
+    ) -> Stored:
         source = path_of(uri)
         with explained(f"read the artifact {uri!r}"):
             content = examine(source)
-            _make_parents(target)
-            part = target.parent / f"{PART}{uuid4().hex}"
-            try:
+            with arriving(target) as part:
                 found = _copy(content, part, uri, keep=False)
                 check(found, expected)
-                _swap(part, target)
-            except BaseException:
-                _remove(part)
-                raise
+                _told(progress, found)
             return found
 
     def local(self, uri: str) -> Path | None:
@@ -104,8 +106,17 @@ class FileArtifactStore:
                 if path.is_dir() and not path.is_symlink()
                 else 1
             )
-            _remove(path)
+            remove(path)
         return count
+
+    def presign(self, uri: str, seconds: int) -> str:
+        raise ArtifactError(
+            f"{uri!r} is a file of this machine and can have no URL; only artifacts in S3 can, so set "
+            "PENSTOCK_PIPELINE_ROOT to s3://bucket/prefix"
+        )
+
+    def check(self, uri: str) -> None:
+        self._writable(uri)
 
     def _writable(self, uri: str) -> Path:
         path = path_of(uri)
@@ -127,23 +138,17 @@ class FileArtifactStore:
                 os.unlink(path)
                 os.rename(part, path)
             except BaseException:
-                _remove(part)
+                remove(part)
                 raise
             return stored
         stored = _keep(examine(path), uri)
-        _sync(path.parent)
+        sync(path.parent)
         return stored
 
 
-def check(found: Stored, expected: Stored | None) -> None:
-    """Raises ArtifactError where content differs from what was recorded."""
-    if expected is None:
-        return
-    if found.size != expected.size or (expected.sha256 and found.sha256 != expected.sha256):
-        raise ArtifactError(
-            f"the content of {found.uri!r} has changed since it was recorded: {found.size} bytes with sha256 "
-            f"{found.sha256[:12]}, recorded were {expected.size} bytes with {expected.sha256[:12] or 'none'}"
-        )
+def _told(progress: Progress | None, stored: Stored) -> None:
+    if progress is not None:
+        progress(stored.size, stored.size)
 
 
 def _keep(content: Content, uri: str) -> Stored:
@@ -156,12 +161,12 @@ def _keep(content: Content, uri: str) -> Stored:
     for name in content.files:
         if name not in links:
             path = content.path(name)
-            _sync(path)
+            sync(path)
             _forbid_writing(path)
     for name in content.directories:
-        _sync(content.path(name))
+        sync(content.path(name))
     if content.is_directory:
-        _sync(content.root)
+        sync(content.root)
     return stored
 
 
@@ -182,7 +187,7 @@ def _copy(content: Content, target: Path, uri: str, *, keep: bool) -> Stored:
         os.symlink(link.target, target / link.name)
     if keep:
         for name in (*content.directories, ""):
-            _sync(target / name)
+            sync(target / name)
     return of_listing(uri, listing)
 
 
@@ -203,10 +208,6 @@ def _copy_file(source: Path, target: Path, *, keep: bool) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _moved(content: Content, root: Path) -> Content:
-    return Content(root, content.is_directory, content.files, content.directories, content.links)
-
-
 def _rename(source: Path, target: Path) -> bool:
     """False where only a copy can move it: another file system, or a mount in between."""
     try:
@@ -216,32 +217,6 @@ def _rename(source: Path, target: Path) -> bool:
             return False
         raise
     return True
-
-
-def _swap(part: Path, target: Path) -> None:
-    """Make `part` visible as `target`, replacing what was there."""
-    if target.is_dir() and not target.is_symlink():
-        old = target.parent / f"{PART}{uuid4().hex}"
-        os.rename(target, old)
-        os.rename(part, target)
-        _remove(old)
-    elif part.is_dir() and os.path.lexists(target):
-        os.unlink(target)
-        os.rename(part, target)
-    else:
-        os.replace(part, target)
-    _sync(target.parent)
-
-
-def _make_parents(target: Path) -> None:
-    """Another task may be removing empty directories at the same moment; hence the second try."""
-    for last in (False, False, True):
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            return
-        except FileNotFoundError:
-            if last:
-                raise
 
 
 def _relink(path: Path, target: str) -> None:
@@ -256,18 +231,6 @@ def _forbid_writing(path: Path) -> None:
         os.chmod(path, mode & ~_WRITE_BITS)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as problem:
-        # Some network file systems cannot sync a directory; what can be done is done.
-        if problem.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(handle)
-
-
 def _same(source: Path, target: Path) -> bool:
     return source == target or (
         os.path.lexists(target) and os.path.lexists(source) and _identity(source) == _identity(target)
@@ -277,10 +240,3 @@ def _same(source: Path, target: Path) -> bool:
 def _identity(path: Path) -> tuple[int, int]:
     found = os.lstat(path)
     return found.st_dev, found.st_ino
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path)

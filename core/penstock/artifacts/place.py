@@ -44,9 +44,12 @@ def uri_of(path: Path) -> str:
 
 
 def under(uri: str, name: str) -> str:
-    """The URI of `name` (a relative path, "/" between its parts) below `uri`, percent-encoded as `uri` is."""
+    """The URI of `name` (a relative path, "/" between its parts) below `uri`: percent-encoded where `uri` is.
+
+    That is in `file://` URIs. In others the name stands as it is, as in the keys of an object store.
+    """
     if not name:
         return uri
-    if "://" in uri:
+    if uri[:7].lower() == _FILE:
         name = quote_from_bytes(os.fsencode(name), safe="/~!$&'()*+,;=:@")
     return f"{uri.rstrip('/')}/{name}"

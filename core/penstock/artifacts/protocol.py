@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told how far a transfer is: so many bytes, of so many. By one thread at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,17 @@ class ArtifactStore(Protocol):
 
     schemes: tuple[str, ...]
 
-    def put(self, source: Path, uri: str, *, move: bool = False) -> Stored:
+    def put(self, source: Path, uri: str, *, move: bool = False, progress: Progress | None = None) -> Stored:
         """Store a file or a directory; nothing is visible at `uri` before all of it is.
 
-        `move` allows the source to be consumed.
+        `move` allows the source to be consumed. When `progress` hears of the last byte, nothing is visible
+        yet.
         """
         ...
 
-    def get(self, uri: str, target: Path, *, expected: Stored | None = None) -> Stored:
+    def get(
+        self, uri: str, target: Path, *, expected: Stored | None = None, progress: Progress | None = None
+    ) -> Stored:
         """Copy to `target` (created with its parents); content that differs from `expected` is an error."""
         ...
 
@@ -60,4 +66,12 @@ class ArtifactStore(Protocol):
 
     def delete(self, uri: str) -> int:
         """Remove what is at and below `uri`; the number of files removed, 0 when there was nothing."""
+        ...
+
+    def presign(self, uri: str, seconds: int) -> str:
+        """A URL by which anybody can read the file at `uri` over HTTP for so long."""
+        ...
+
+    def check(self, uri: str) -> None:
+        """Raises ArtifactError when it is certain that nothing can be stored below `uri`. Stores nothing."""
         ...

@@ -50,6 +50,21 @@ class StoreContract:
         assert store.get(uri, target, expected=stored) == stored
         assert target.read_bytes() == source.read_bytes()
 
+    def test_progress_hears_of_the_last_byte_before_anything_is_visible(
+        self, store: ArtifactStore, base: str, tmp_path: Path
+    ) -> None:
+        uri = under(base, "data")
+        heard: list[tuple[int, int, bool]] = []
+        store.put(
+            tree(tmp_path / "data"),
+            uri,
+            progress=lambda done, total: heard.append((done, total, store.stat(uri) is not None)),
+        )
+        assert heard[-1] == (266, 266, False)
+        got: list[tuple[int, int]] = []
+        store.get(uri, tmp_path / "copy", progress=lambda done, total: got.append((done, total)))
+        assert got[-1] == (266, 266)
+
     def test_an_empty_file_is_an_artifact(self, store: ArtifactStore, base: str, tmp_path: Path) -> None:
         (tmp_path / "empty").touch()
         stored = store.put(tmp_path / "empty", under(base, "empty"))
