@@ -69,13 +69,16 @@ class EndedAttempt:
 
 
 class PodAttempt:
-    """`body` is the pod to make. `create` tries it once; `wait` goes on with what `create` left open."""
+    """`create` makes the pod; `wait` goes on with what `create` left open. `body` gives the pod to make, None
+    while its packages are being installed.
+    """
 
     def __init__(
         self,
         order: LaunchOrder,
         shape: Shape,
-        body: JsonObject,
+        name: str,
+        body: Callable[[], JsonObject | None],
         around: Surroundings,
         on_line: Callable[[str], None] | None,
         notes: dict[str, str],
@@ -85,7 +88,7 @@ class PodAttempt:
         self._body = body
         self._around = around
         self._notes = notes
-        self.name = str(cast("JsonObject", body["metadata"])["name"])
+        self.name = name
         self._expected: Expected | None = None
         self._next_try = 0.0
         self._manifest: OutputManifest | None = None
@@ -103,8 +106,13 @@ class PodAttempt:
         Raises InvalidObjectError for a pod that the cluster refuses, LauncherError for a cluster that cannot
         be asked.
         """
+        body = self._body()
+        if body is None:
+            self.waits_for = "its packages are being installed, by a pod of their own"
+            self._next_try = time.monotonic() + 0.5
+            return
         try:
-            pod = self._around.api.create("pods", self._body)
+            pod = self._around.api.create("pods", body)
         except FullError as problem:
             self.waits_for = str(problem)
             self._next_try = time.monotonic() + random.uniform(1.0, 5.0)
@@ -202,7 +210,8 @@ class PodAttempt:
         try:
             self.create()
         except (TaskError, LauncherError) as problem:
-            return refused(self._order, str(problem))
+            reason = Reason.INPUT if isinstance(problem, TaskError) else Reason.REFUSED
+            return refused(self._order, str(problem), reason)
         return self._manifest
 
     def _delete_if_stopped(self) -> None:

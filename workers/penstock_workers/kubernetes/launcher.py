@@ -20,7 +20,15 @@ from penstock.execution.order import LaunchOrder
 from penstock.execution.process.importer import imported
 from penstock.execution.volumes import is_volume_task
 from penstock.ir.features import FeatureName
-from penstock.model import Component, ContainerExecutor, Executor, ImporterExecutor, Json, Reason
+from penstock.model import (
+    Component,
+    ContainerExecutor,
+    Executor,
+    ImporterExecutor,
+    Json,
+    JsonObject,
+    Reason,
+)
 from penstock.store import new_id
 from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.api import ExistsError, KubernetesApi, connect
@@ -28,6 +36,7 @@ from penstock_workers.kubernetes.attempt import EndedAttempt, PodAttempt, Surrou
 from penstock_workers.kubernetes.claims import run_claim_task
 from penstock_workers.kubernetes.collect import judge, manifest_of, parse_report
 from penstock_workers.kubernetes.diagnosis import Diagnosis, Patience, Standing
+from penstock_workers.kubernetes.environments import PodEnvironments
 from penstock_workers.kubernetes.pod import MAIN, PodSettings, build_pod, program_map
 from penstock_workers.kubernetes.shape import Shape, shape_of
 from penstock_workers.kubernetes.sheet import log_uri, report_uri, sheets
@@ -57,11 +66,13 @@ class KubernetesLauncher:
         *,
         patience: Patience = PATIENT,
         pods: str = "delete",
-        archive: bool = False,
+        archive: bool = True,
+        root: str = "",
     ) -> None:
         self._settings = settings
         self._archive = archive
         watcher = Watcher(api, names.selector(settings.installation, kind="task"), settings.namespace)
+        self._environments = PodEnvironments(api, store, settings, root, patience, keep=pods == "keep")
         self._around = Surroundings(api, watcher, store, new_id, patience, pods)
         self._program = threading.Lock()
         self._has_program = False
@@ -128,10 +139,21 @@ class KubernetesLauncher:
         notes = {"shape": task.shape.value}
         if task.shape is not Shape.PLAIN:
             self._bring_program()
-        body = build_pod(order, task, sheets(order, task, self._around.store, None), self._settings)
-        attempt = PodAttempt(order, task.shape, body, self._around, on_line, notes)
+        name = names.pod_name(self._settings.installation, order)
+        attempt = PodAttempt(
+            order, task.shape, name, lambda: self._pod(order, task), self._around, on_line, notes
+        )
         attempt.create()
         return attempt
+
+    def _pod(self, order: LaunchOrder, task: PodTask) -> JsonObject | None:
+        """None while its packages are being installed."""
+        environment = None
+        if task.installs:
+            environment = self._environments.ask(order, task)
+            if environment is None:
+                return None
+        return build_pod(order, task, sheets(order, task, self._around.store, environment), self._settings)
 
     def _left(self, order: LaunchOrder, task: PodTask) -> OutputManifest | None:
         """The end of an attempt that somebody started before, by its report, if its pod is gone since."""
@@ -203,7 +225,8 @@ def open_kubernetes(request: LauncherRequest) -> KubernetesLauncher:
             _number(given, "kubernetes_pending_seconds"), _number(given, "kubernetes_pull_seconds")
         ),
         pods=_one_of(given, "kubernetes_pods", PODS),
-        archive=False,
+        archive=_one_of(given, "kubernetes_environments", ENVIRONMENTS) == "archive",
+        root=request.pipeline_root,
     )
 
 

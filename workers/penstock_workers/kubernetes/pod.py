@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class PodSettings:
     upload_seconds: int = 3600
 
 
+@functools.cache
 def program() -> tuple[str, str]:
     """(name of its config map, text) of the staging program. Another text is another config map."""
     text = Path(__file__).with_name("stage.py").read_text("utf-8")
@@ -153,7 +155,7 @@ def _add_folders(parts: Parts, task: PodTask) -> None:
     for folder in task.folders:
         if folder not in taken and (task.shape is Shape.BESIDE or not folder.startswith("/tmp/")):
             parts.mount(_volume_of(folder), {"emptyDir": {}}, folder)
-    if task.script:
+    if task.bootstrap:
         parts.mount("penstock-environment", {"emptyDir": {}}, ENVIRONMENT)
 
 

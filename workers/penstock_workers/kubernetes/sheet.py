@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from penstock.artifacts import scheme_of
@@ -21,6 +21,15 @@ INLINE_BYTES: Final = 48 << 10
 PIECE_BYTES: Final = 1 << 30
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Installed packages as an archive; `python` is what they fit, in the staging program's words."""
+
+    uri: str
+    sha256: str
+    python: str
+
+
 def report_uri(order: LaunchOrder) -> str:
     return f"{order.task_uri}.penstock/report.json"
 
@@ -30,17 +39,16 @@ def log_uri(order: LaunchOrder) -> str:
 
 
 def sheets(
-    order: LaunchOrder, task: PodTask, store: SigningStore, environment: Mapping[str, str] | None
+    order: LaunchOrder, task: PodTask, store: SigningStore, environment: Environment | None
 ) -> dict[str, dict[str, str]]:
-    """The variables of each container that stages. `environment` is an archive of installed packages: its
-    `uri` and `sha256`.
+    """The variables of each container that stages. `environment` is what the task's packages are in.
 
     Raises TaskError, naming the input, for one that cannot be had.
     """
     if task.shape is Shape.PLAIN:
         return {}
     shared: JsonObject = {"patience": 900, **({"ca": ca} if (ca := store.authorities) else {})}
-    upload = _upload(order, store)
+    upload = upload_fields(order.task_uri, store)
     incoming: list[Json] = [found for one in task.incoming if (found := _input(one, store)) is not None]
     outgoing = task.outgoing
     outputs: JsonObject = {
@@ -70,22 +78,24 @@ def sheets(
     sheet: JsonObject = {"mode": "run", **coming, "outputs": outputs, "command": words}
     if environment is not None:
         sheet["environment"] = {
-            "url": store.get_url(environment["uri"]),
-            "sha256": environment["sha256"],
+            "url": store.get_url(environment.uri),
+            "sha256": environment.sha256,
+            "python": environment.python,
             "root": ENVIRONMENT,
-            "bin": f"{ENVIRONMENT}/bin",
+            "command": [*task.bootstrap, *words],
         }
     return {MAIN: _variables(order, store, "run", sheet)}
 
 
-def _upload(order: LaunchOrder, store: SigningStore) -> JsonObject:
-    policy = store.upload_policy(order.task_uri)
+def upload_fields(prefix: str, store: SigningStore) -> JsonObject:
+    """Leave to store what begins with the URI `prefix`: outputs below it, our own beside it."""
+    policy = store.upload_policy(prefix)
     fields: JsonObject = dict(policy.fields)
     return {
         "url": policy.url,
         "fields": fields,
-        "report": store.key(report_uri(order)),
-        "parts": store.key(f"{order.task_uri}.penstock/parts/"),
+        "report": store.key(f"{prefix}.penstock/report.json"),
+        "parts": store.key(f"{prefix}.penstock/parts/"),
         "piece": PIECE_BYTES,
     }
 

@@ -4,9 +4,12 @@ imported by penstock.
 It comes into any image by a ConfigMap, so it is one file, needs the standard library alone, and nothing newer
 than Python 3.6. What it does is on its *sheet*, a JSON object in PENSTOCK_SHEET or behind PENSTOCK_SHEET_URL:
 
-- `mode`: `run` (all of it, in the task's own container), `in` or `out` (in containers beside the task's)
+- `mode`: `run` (all of it, in the task's own container), `in` or `out` (in containers beside the task's), or
+  `build` (install packages, and store them as an archive)
 - `inputs`: [{"what", "path", "directory", "files": [{"name", "url", "size"}], "sha256"}]
-- `environment`: {"url", "sha256", "bin", "root"} of an archive of installed packages, or absent
+- `environment`: {"url", "sha256", "root", "python", "command"} of an archive of installed packages, or
+  absent; `command` installs them by itself and is run where the archive is for another Python
+- `build`: {"root", "uri", "installs": [arguments of pip], "substitutes": {requirement: another}}
 - `places`: paths whose folders are to be there
 - `command`: what to run
 - `outputs`: {"executor_output", "parameters": {name: path}, "artifacts": {name: {"path", "uri"}}, "task_uri",
@@ -25,6 +28,7 @@ import http.client
 import io
 import json
 import os
+import platform
 import random
 import signal
 import ssl
@@ -32,6 +36,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -185,12 +190,21 @@ def stage_in(sheet: Sheet, remote: Remote) -> None:
                 )
             )
     environment = sheet.get("environment")
-    if environment:
+    if environment and environment["python"] != python_tag():
+        # The image is no longer the one that the packages were installed in.
+        sheet["command"] = environment["command"]
+        sheet["environment"] = None
+    elif environment:
         _unpack(environment, remote)
 
 
+def python_tag() -> str:
+    """What an archive of installed packages must agree in with who unpacks it."""
+    return "{}-{}-{}".format(sys.implementation.cache_tag, platform.machine(), sys.base_prefix)
+
+
 def _unpack(environment: Dict[str, str], remote: Remote) -> None:
-    """Installed packages, to the very place where they were installed."""
+    """To the very place where they were installed."""
     _make_folder(environment["root"])
     part = os.path.join(environment["root"], ".archive")
     with open(part, "w+b") as target:
@@ -224,8 +238,9 @@ def run(command: List[str], environment: Optional[Dict[str, str]]) -> int:
     if not os.access(home, os.W_OK):
         variables["HOME"] = "/tmp"
     if environment:
-        variables["PATH"] = environment["bin"] + os.pathsep + variables.get("PATH", os.defpath)
-        variables["VIRTUAL_ENV"] = os.path.dirname(environment["bin"])
+        programs = os.path.join(environment["root"], "bin")
+        variables["PATH"] = programs + os.pathsep + variables.get("PATH", os.defpath)
+        variables["VIRTUAL_ENV"] = environment["root"]
     early: List[int] = []
     child: Optional[subprocess.Popen[bytes]] = None
 
@@ -284,7 +299,7 @@ class Upload:
     """Artifacts to their places below the attempt's own prefix."""
 
     def __init__(self, sheet: Sheet, remote: Remote) -> None:
-        self._outputs = sheet["outputs"]
+        self._outputs = sheet.get("outputs", {})
         self._target = sheet["upload"]
         self._remote = remote
         self._parts = 0
@@ -301,7 +316,7 @@ class Upload:
         files: List[Dict[str, Any]] = []
         for one in names:
             path = os.path.join(source, one) if one else source
-            files.append(self._file(path, one, uri, what))
+            files.append(self.file(path, one, uri, what))
         return {"uri": uri, "directory": directory, "files": files}
 
     def _locate(self, place: Dict[str, str], said: Dict[str, Any]) -> Tuple[str, Optional[str]]:
@@ -319,7 +334,8 @@ class Upload:
             return task_uri + path[len(root) + 1 :], custom or path
         return place["uri"], custom or path
 
-    def _file(self, path: str, name: str, uri: str, what: str) -> Dict[str, Any]:
+    def file(self, path: str, name: str, uri: str, what: str) -> Dict[str, Any]:
+        """A large one goes up in pieces, which the store puts together later."""
         key = uri.split("://", 1)[1].split("/", 1)[1] + ("/" + name if name else "")
         piece = int(self._target["piece"])
         try:
@@ -429,6 +445,49 @@ def _read_text(path: str, what: str) -> Optional[str]:
         raise StageError(f"{what} is binary; write binary data as an artifact")
 
 
+def build(sheet: Sheet, remote: Remote) -> Dict[str, Any]:
+    """A virtual environment on top of the image's own packages, installed by the image's own pip."""
+    wanted = sheet["build"]
+    root = str(wanted["root"])
+    has_pip = subprocess.call([sys.executable, "-Ic", "import pip"], stderr=subprocess.DEVNULL) == 0
+    options = ["--system-site-packages"] + (["--without-pip"] if has_pip else [])
+    _checked([sys.executable, "-m", "venv", *options, root], {})
+    pip = [os.path.join(root, "bin", "python"), "-m", "pip", "install", "--no-warn-script-location"]
+    for arguments in wanted["installs"]:
+        _checked([*pip, "--disable-pip-version-check", *arguments], wanted["substitutes"])
+    with tempfile.NamedTemporaryFile(dir=root, prefix=".archive") as file:
+        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive:
+            for name in sorted(os.listdir(root)):
+                if not name.startswith(".archive"):
+                    archive.add(os.path.join(root, name), name)
+        file.flush()
+        stored = Upload(sheet, remote).file(file.name, "", wanted["uri"], "the archive of packages")
+    return dict(stored, python=python_tag())
+
+
+def _checked(command: List[str], substitutes: Dict[str, str]) -> None:
+    """Run it with its output in the log. A requirement that no index has may have a substitute."""
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert child.stdout is not None
+    last, missing, said = "", "", ""
+    for line in child.stdout:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+        text = line.decode("utf-8", "replace").strip()
+        last = text or last
+        if text.startswith("ERROR: "):
+            said = said or text[len("ERROR: ") :]
+        if "No matching distribution found for " in text:
+            missing = text.rpartition(" for ")[2]
+    if child.wait() == 0:
+        return None
+    if missing in substitutes and missing in command:
+        changed = [substitutes[one] if one == missing else one for one in command]
+        return _checked(changed, {})
+    no_index = "No matching distribution found for " + missing if missing else ""
+    raise StageError("packages cannot be installed: {}".format(no_index or said or last))
+
+
 def finish(sheet: Sheet, remote: Remote, report: Dict[str, Any]) -> None:
     """The report, last of all: uploaded, and where it is small also as the container's last words."""
     report["version"] = 1
@@ -453,7 +512,9 @@ def main() -> int:
     code = 0
     mode, shared = str(sheet["mode"]), str(sheet.get("shared") or "")
     try:
-        if mode == "out":
+        if mode == "build":
+            report.update(build(sheet, remote))
+        elif mode == "out":
             _await_end(shared)
         else:
             if shared:
@@ -469,7 +530,7 @@ def main() -> int:
             report["exit_code"] = code
     except StageError as problem:
         code, report["failed"] = STAGE_IN_FAILED, {"stage": "in", "text": str(problem)}
-    if code == 0:
+    if code == 0 and mode != "build":
         try:
             report.update(stage_out(sheet, remote))
         except StageError as problem:

@@ -50,8 +50,8 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class PodTask:
-    """`script` is the pip bootstrap that was taken off the command, where there was one to take off; then
-    `installs` says the same in other words.
+    """`bootstrap` is the words that were taken off the front of the command because they install packages;
+    `installs` says which.
     """
 
     shape: Shape
@@ -62,7 +62,7 @@ class PodTask:
     resources: JsonObject
     incoming: tuple[Incoming, ...]
     outgoing: Outgoing
-    script: str = ""
+    bootstrap: tuple[str, ...] = ()
     installs: tuple[PipInstall, ...] = ()
 
     @property
@@ -121,7 +121,7 @@ def pod_task(order: LaunchOrder, executor: ContainerExecutor, *, archive: bool) 
         _resources(executor, text),
         incoming,
         outgoing,
-        executor.command[2] if bootstrap else "",
+        executor.command[:3] if bootstrap else (),
         bootstrap.installs if bootstrap else (),
     )
 
