@@ -3,7 +3,8 @@
 In a fenced `console` block a line that begins with `$ ` is a command (`> ` goes on with it), and what follows
 is what it prints. An ellipsis (…) stands for anything within a line, and as a line of its own for any lines.
 Ids, times, durations and the width of columns may differ. A fenced block with a title is a file of that name.
-Comments before a block say more: `<!-- not run: reason -->`, `<!-- exit code: 1 -->`.
+Comments before a block say more: `<!-- not run: reason -->`, `<!-- exit code: 1 -->`. A page with a comment
+`<!-- service: NAME at ADDRESS -->` is run where that service of `tests.services` is, wherever that is.
 
 `python -m tests.integration.doc_page PAGE…` runs pages and puts what was printed into them.
 """
@@ -19,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.services import SERVICES
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENTS = ROOT / ".venvs" / "environments"
 TIMEOUT = 600
@@ -29,6 +32,7 @@ _BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?[^\n]*\n(?P<body>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
+_SERVICE = re.compile(r"<!-- service: (\w+) at (\S+) -->")
 _COMMENT = re.compile(r"<!--\s*(.*?)\s*-->", re.DOTALL)
 _FREE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # ids, and the ends of them
@@ -57,19 +61,26 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`steps` are files and commands in their order; `not_run` why some blocks are not run."""
+    """`steps` are files and commands in their order; `not_run` why some blocks are not run. `services` are
+    the addresses that the page gives to services, by their names.
+    """
 
     path: Path
     steps: tuple[Command | File, ...]
     not_run: tuple[str, ...] = ()
+    services: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)
 class Session:
-    """Runs commands in `folder`, a stand-in for the checkout, with a home of their own below it."""
+    """Runs commands in `folder`, a stand-in for the checkout, with a home of their own below it.
+
+    `addresses` is what stands for the addresses in the page.
+    """
 
     folder: Path
     environments: Path = ENVIRONMENTS
+    addresses: Mapping[str, str] = field(default_factory=dict[str, str])
     _variables: dict[str, str] = field(default_factory=dict[str, str], init=False)
 
     def __post_init__(self) -> None:
@@ -94,11 +105,11 @@ class Session:
     def write(self, file: File) -> None:
         path = self.folder / "checkout" / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(file.text, encoding="utf-8")
+        path.write_text(self._there(file.text), encoding="utf-8")
 
     def run(self, command: str) -> tuple[int, str]:
         """Exit code, and output with errors in between. A command in the background writes to nowhere."""
-        script = re.sub(r"&\s*$", ">/dev/null 2>&1 &", command)
+        script = re.sub(r"&\s*$", ">/dev/null 2>&1 &", self._there(command))
         done = subprocess.run(
             ["/bin/sh", "-c", script],
             cwd=self.folder / "checkout",
@@ -111,7 +122,15 @@ class Session:
             timeout=TIMEOUT,
             check=False,
         )
-        return done.returncode, done.stdout
+        printed = done.stdout
+        for shown, real in self.addresses.items():
+            printed = printed.replace(real, shown)
+        return done.returncode, printed
+
+    def _there(self, text: str) -> str:
+        for shown, real in self.addresses.items():
+            text = text.replace(shown, real)
+        return text
 
 
 def read_page(path: Path) -> Page:
@@ -131,7 +150,7 @@ def read_page(path: Path) -> Page:
         elif block["language"] == "console":
             line = text.count("\n", 0, block.start("body")) + 1
             steps.extend(_commands(body, int(said.get("exit code", "0")), line, path))
-    return Page(path, tuple(steps), tuple(not_run))
+    return Page(path, tuple(steps), tuple(not_run), dict(_SERVICE.findall(text)))
 
 
 def unlike(expected: tuple[str, ...], printed: str) -> list[str]:
@@ -182,7 +201,11 @@ def record(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     shift = 0
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        session = Session(Path(folder), Path(os.environ.get("PENSTOCK_ENVIRONMENTS", ENVIRONMENTS)))
+        session = Session(
+            Path(folder),
+            Path(os.environ.get("PENSTOCK_ENVIRONMENTS", ENVIRONMENTS)),
+            {address: os.environ[SERVICES[name].variable] for name, address in page.services.items()},
+        )
         for step in page.steps:
             if isinstance(step, File):
                 session.write(step)

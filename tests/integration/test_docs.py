@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.doc_page import ROOT, File, Session, read_page, unlike
+from tests.services import need
 
 PAGES = sorted(
     [*(ROOT / "docs" / "tutorial").glob("*.md"), *(ROOT / "docs" / "how-to").glob("*.md"), ROOT / "README.md"]
@@ -17,10 +18,18 @@ UNREACHABLE = re.compile("Failed to fetch|error sending request|dns error", re.I
 PROGRAMS = re.compile(r"(?:^|\| ?|\$\()(jq|mkdocs)\b")
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path, id=path.stem, marks=[pytest.mark.service(name) for name in read_page(path).services]
+        )
+        for path in PAGES
+    ],
+)
 def test_a_page_does_what_it_says(path: Path, tmp_path: Path) -> None:
     page = read_page(path)
-    session = Session(tmp_path)
+    session = Session(tmp_path, addresses={address: need(name) for name, address in page.services.items()})
     for step in page.steps:
         if isinstance(step, File):
             session.write(step)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -363,6 +366,12 @@ FANNED = pipeline(
     train("last", {"m": "system.Metrics"}, {"m": {"a": 1}}),
 )
 
+SLOW = pipeline(
+    "slow",
+    *(Shell(f"one-{number}", script="sleep 0.5") for number in range(12)),
+    train("last", {"m": "system.Metrics"}, {"m": {"a": 1}}),
+)
+
 
 def took(answer: Answer) -> float:
     times = [json.loads(line).get("time") for line in answer.out.splitlines()]
@@ -412,3 +421,40 @@ def test_a_server_that_takes_connections_and_answers_nothing_holds_nobody_up(
         time.sleep(1)
     parent, nested = world.records.tree(answer.run["id"])
     assert len(nested) == 13 and parent.info.status == "FINISHED"
+
+
+@pytest.mark.service("servers")
+@pytest.mark.parametrize("seed", range(20 if os.environ.get("PENSTOCK_FULL") else 1))
+def test_whatever_happens_to_the_server_and_the_engine_all_is_there_once(
+    own: OwnServer, tmp_path: Path, seed: int
+) -> None:
+    own.start()
+    world, chance = World(tmp_path, own.uri), random.Random(seed)
+    file = write(SLOW, tmp_path / "pipeline.yaml")
+    command = [sys.executable, "-m", "penstock", "run", str(file), "--json", "--experiment", world.experiment]
+    variables = {**os.environ, **world.variables, "PENSTOCK_HOME": str(tmp_path / "home")}
+    engine = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
+    try:
+        assert engine.stdout is not None
+        engine.stdout.readline()
+        for _ in range(3):
+            time.sleep(chance.uniform(0.0, 0.8))
+            own.suspend()
+            time.sleep(chance.choice([0.2, 2.5]))
+            own.resume()
+        if chance.random() < 0.7:
+            engine.kill()
+        engine.communicate(timeout=60)
+    finally:
+        own.resume()
+        engine.kill()
+    run_id = world.last_run()
+    world.penstock("runs", "resume", run_id)
+    deadline = time.monotonic() + 60
+    while world.penstock("tracking", "sync").code and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+    parent, nested = world.records.tree(run_id)
+    assert set(nested) == {"last", *(f"one-{number}" for number in range(12))}
+    assert {parent.info.status, *(one.info.status for one in nested.values())} == {"FINISHED"}
+    assert world.records.points(nested["last"], "a") == [1]
