@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
 from penstock.execution.platform import claims_of
@@ -12,7 +13,20 @@ from penstock.execution.volumes import is_volume_task
 from penstock.model import Component, ContainerExecutor, Executor, ImporterExecutor, Values
 from penstock.planner.fingerprint import CacheKey, OutputArtifactSpec, custom_key_fingerprint
 from penstock.planner.platform import resolve_platform
+from penstock.planner.values import go_json
 from penstock.planner.verdict import Launch
+
+_READ: Final = frozenset(
+    {
+        "configMapAsEnv",
+        "configMapAsVolume",
+        "fieldPathAsEnv",
+        "initContainers",
+        "secretAsEnv",
+        "secretAsVolume",
+    }
+)
+"""What of a pod's configuration a task reads, besides volume claims, which KFP's own key covers."""
 
 
 def cache_key(session: Session, launch: Launch, isolation: str) -> str:
@@ -20,20 +34,26 @@ def cache_key(session: Session, launch: Launch, isolation: str) -> str:
     importers, and the making and removing of volumes (KFP serves those too, and then mounts what is no longer
     there).
 
-    KFP's fingerprint leaves out environment variables of the executor; they are part of the key here, since a
-    task that reads another value is another task.
+    KFP's fingerprint leaves out environment variables of the executor, and which secrets and config maps it
+    is given (#10189); they are part of the key here, since a task that reads another value is another task.
     """
     if isinstance(launch.executor, ImporterExecutor) or is_volume_task(launch.executor):
         return ""
+    reads = ""
     if launch.task.caching.key:
         found = custom_key_fingerprint(launch.component.name, launch.task.caching.key)
     else:
-        platform = session.pipeline.executor_platform(launch.component)
-        claims = claims_of(resolve_platform(session.ledger, launch.path, platform))
-        found = kfp_fingerprint(launch.component, launch.executor, launch.inputs, claims)
+        platform = resolve_platform(
+            session.ledger, launch.path, session.pipeline.executor_platform(launch.component)
+        )
+        found = kfp_fingerprint(launch.component, launch.executor, launch.inputs, claims_of(platform))
+        read = {name: value for name, value in platform.items() if name in _READ}
+        reads = go_json(read) if read else ""
     root = urlsplit(session.fields.pipeline_root)
     environment = "\0".join(f"{one.name}={one.value}" for one in launch.executor.env)
-    parts = (found, f"{root.scheme}://{root.netloc}", isolation, environment)
+    parts = [found, f"{root.scheme}://{root.netloc}", isolation, environment]
+    if reads:
+        parts.append(reads)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

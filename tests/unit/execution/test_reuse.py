@@ -1,4 +1,4 @@
-"""Importers: what was imported before stands for the same import again, so that its readers are cached."""
+"""What was done before stands for the same again: imports, and tasks that read secrets."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def pipeline(uri: str, *, reimport: bool) -> str:
     return yaml.safe_dump(document)
 
 
-def read_is_cached(text: str, home: Path) -> bool:
+def read_is_cached(text: str, home: Path, **arguments: str) -> bool:
     with Workspace(load_settings({"home": str(home)})) as workspace:
-        run = workspace.submit(load(text), {})
+        run = workspace.submit(load(text), arguments)
         workspace.drive(run.id)
         return workspace.result(run.id).tasks["read"].cached
 
@@ -88,3 +88,28 @@ def test_a_file_that_changed_is_another_artifact(home: Path, tmp_path: Path) -> 
 
     assert not read_is_cached(text, home)
     assert read_is_cached(text, home)
+
+
+def test_a_task_with_another_secret_is_another_task(home: Path) -> None:
+    executor = {"container": {"image": "alpine", "command": ["true"]}}
+    task = {"componentRef": {"name": "comp"}, "cachingOptions": {"enableCache": True}}
+    parameters = {"parameters": {"name": {"parameterType": "STRING"}}}
+    document = {
+        "pipelineInfo": {"name": "secrets"},
+        "schemaVersion": "2.1.0",
+        "deploymentSpec": {"executors": {"exec": executor}},
+        "components": {"comp": {"executorLabel": "exec"}},
+        "root": {"dag": {"tasks": {"read": task}}, "inputDefinitions": parameters},
+    }
+    secret = {
+        "secretNameParameter": {"componentInputParameter": "name"},
+        "keyToEnv": [{"secretKey": "user", "envVar": "USER"}],
+    }
+    executors = {"executors": {"exec": {"secretAsEnv": [secret]}}}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": executors}}}
+    text = yaml.safe_dump_all([document, platform])
+    for name in ("one", "two"):
+        (home / "secrets" / name).mkdir(parents=True)
+        (home / "secrets" / name / "user").write_text(name)
+
+    assert [read_is_cached(text, home, name=name) for name in ("one", "two", "one")] == [False, False, True]

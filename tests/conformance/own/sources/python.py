@@ -65,9 +65,8 @@ def helped(x: str) -> str:
 def quoted(x: str = "it's") -> str:
     """Doc 'string' with "quotes" and $HOME `x` \\ é."""
     text = "a\tb\\n" + "$HOME" + '''"""triple'''
-    lines = f"""{x}
+    return f"""{x}
     {text!r}"""
-    return lines
 
 
 @dsl.component
