@@ -181,7 +181,7 @@ def _not_cached(store: Store, session: Session, record: TaskRun) -> str:
         now = _isolation(store.attempts.list(session.run.id, record.path))
         if before != now:
             return f"it was not cached because it ran under {now}, and under {before} in {_named(run)}"
-        what = "the declared outputs or the artifact store"
+        what = "its declared outputs, the secrets it is given, or the artifact store"
         return f"it was not cached because {what} changed since {_named(run)}"
     return "it was not cached because no earlier run had done this task"
 
