@@ -140,6 +140,7 @@ class _Execution:
         self._queued: set[str] = set()
         self._later: list[tuple[float, str]] = []
         self._running: dict[str, Attempt | None] = {}
+        self._unwanted: set[str] = set()
         self._events = events
         self._held: deque[_Event] = deque()
         self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix="attempt")
@@ -212,6 +213,8 @@ class _Execution:
             if self._engine.on_change is not None:
                 for change in step.changes:
                     self._engine.on_change(change)
+            if any(change.state is State.FAILED for change in step.changes):
+                self._stop_preparing()
             for due, path in ((due, path) for path, due in step.again):
                 heapq.heappush(self._later, (due, path))
             for path in step.following:
@@ -245,7 +248,9 @@ class _Execution:
         try:
             if self._engine.tracker is not None:
                 order = replace(order, environment=self._engine.tracker.environment(order))
-            attempt = self._engine.launcher.start(order, self._lines(order.path))
+            attempt = self._engine.launcher.start(
+                order, self._lines(order.path), lambda: self._is_unwanted(order.path)
+            )
             self._running[order.path] = attempt
             if self._canceling:
                 attempt.stop(self._grace)
@@ -270,6 +275,16 @@ class _Execution:
             manifest = OutputManifest(order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=text)
         failpoint("engine.attempt_ended")
         self._events.put((order.path, manifest))
+
+    def _stop_preparing(self) -> None:
+        """Fail-fast: what has no process yet does not get one."""
+        ledger = self._engine.control.session(self._run_id).ledger
+        preparing = [path for path, attempt in self._running.items() if attempt is None]
+        self._unwanted.update(path for path in preparing if ledger.stopping(path))
+
+    def _is_unwanted(self, path: str) -> bool:
+        """Whether an attempt that has no process yet had better not get one."""
+        return self._canceling or self._left or path in self._unwanted
 
     def _lines(self, path: str) -> Callable[[str], None] | None:
         """Whoever watches cannot harm the task: after a first line that he does not take he gets no more."""
@@ -315,6 +330,7 @@ class _Execution:
         attempt = self._running.pop(path, None)
         if attempt is not None:
             attempt.release()
+        self._unwanted.discard(path)
         self._take(step)
 
     def _poll(self) -> None:

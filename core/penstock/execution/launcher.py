@@ -78,10 +78,16 @@ class Launcher(Protocol):
         """
         ...
 
-    def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
+    def start(
+        self,
+        order: LaunchOrder,
+        on_line: Callable[[str], None] | None = None,
+        canceled: Callable[[], bool] | None = None,
+    ) -> Attempt:
         """Stage in and start the attempt; if `order.attempt_id` was started before, adopt it, alive or ended.
 
-        `on_line` receives each line of the log as it is written, without its newline.
+        `on_line` receives each line of the log as it is written, without its newline. While the start takes
+        long, `canceled` is asked several times a second; then the attempt ends CANCELED without a process.
         """
         ...
 

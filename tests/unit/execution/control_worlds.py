@@ -45,7 +45,12 @@ class StillLauncher:
             happens()
         return "nowhere"
 
-    def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
+    def start(
+        self,
+        order: LaunchOrder,
+        on_line: Callable[[str], None] | None = None,
+        canceled: Callable[[], bool] | None = None,
+    ) -> Attempt:
         raise NotImplementedError
 
     def account(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.execution.control import LocalControl
@@ -14,6 +14,7 @@ from penstock.execution.launcher import Account, Attempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.platform import EMULATED
+from penstock.execution.process.attempt import EndedAttempt
 from penstock.model import Component, Executor, Json, TaskRun
 from penstock.store import Store
 
@@ -65,15 +66,19 @@ def until(event: threading.Event) -> Deed:
 
 
 class FakeLauncher:
-    """`deeds` by task name; every other task succeeds at once. `starts` counts by path, `most` ran at one
-    time.
+    """`deeds` by task name; every other task succeeds at once. `starts` counts by path. Those named `slow`
+    take for ever to start, and set `preparing`.
     """
 
     name = "fake"
     emulated = EMULATED
 
-    def __init__(self, deeds: Mapping[str, Deed] | None = None, *, stubborn: bool = False) -> None:
+    def __init__(
+        self, deeds: Mapping[str, Deed] | None = None, *, stubborn: bool = False, slow: Sequence[str] = ()
+    ) -> None:
         self.deeds = deeds or {}
+        self.slow = slow
+        self.preparing = threading.Event()
         self.stubborn = stubborn
         self.starts: Counter[str] = Counter()
         self.attempts: dict[str, FakeAttempt] = {}
@@ -82,7 +87,17 @@ class FakeLauncher:
     def isolation(self, executor: Executor, platform: Mapping[str, Json]) -> str:
         return "fake"
 
-    def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
+    def start(
+        self,
+        order: LaunchOrder,
+        on_line: Callable[[str], None] | None = None,
+        canceled: Callable[[], bool] | None = None,
+    ) -> Attempt:
+        while order.task_name in self.slow and canceled is not None:
+            if canceled():
+                return EndedAttempt(OutputManifest(order.attempt_id, Outcome.CANCELED, error="not begun"))
+            self.preparing.set()
+            time.sleep(0.005)
         with self.started:
             found = self.attempts.get(order.attempt_id)
             if found is None:

@@ -18,7 +18,7 @@ from penstock.execution.manifest import OutputManifest
 from penstock.execution.options import RunOptions
 from penstock.ir import load
 from penstock.model import JsonObject, Reason, State, TaskRun
-from penstock.store import RunRecord, Store, new_id
+from penstock.store import AttemptState, RunRecord, Store, new_id
 from tests.documents import Group, Shell, pipeline, retries
 from tests.unit.execution.engine_worlds import FakeAttempt, FakeLauncher, engine, fail, succeed, until
 
@@ -88,13 +88,13 @@ def test_each_change_is_reported_once_and_in_the_callers_thread(store: Store) ->
 def test_no_more_attempts_run_at_once_than_are_allowed(store: Store, parallel: int) -> None:
     run = submit(store, *(Shell(f"task-{n}") for n in range(6)))
     now, most = [0], [0]
-    lock = threading.Lock()
+    lock, together = threading.Lock(), threading.Barrier(parallel)
 
     def work(attempt: FakeAttempt) -> OutputManifest:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        time.sleep(0.03)
+        together.wait(30)
         with lock:
             now[0] -= 1
         return succeed(attempt)
@@ -107,7 +107,7 @@ def test_no_more_attempts_run_at_once_than_are_allowed(store: Store, parallel: i
 
 def test_what_the_launcher_refuses_at_the_start_is_the_tasks_error(store: Store) -> None:
     class Refusing(FakeLauncher):
-        def start(self, order: object, on_line: object = None) -> FakeAttempt:
+        def start(self, order: object, on_line: object = None, canceled: object = None) -> FakeAttempt:
             raise TaskError("the argument is too long")
 
     run = submit(store, Shell("train"))
@@ -258,6 +258,34 @@ class TestCancel:
         (attempt,) = launcher.attempts.values()
         assert attempt.graces == [embedded.STOP_GRACE_SECONDS, 0.0]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    @pytest.mark.parametrize("interrupt", [True, False])
+    def test_what_is_still_being_prepared_does_not_begin(self, store: Store, interrupt: bool) -> None:
+        launcher = FakeLauncher(slow=["long"])
+        run = submit(store, Shell("long"))
+
+        def cancel() -> None:
+            assert launcher.preparing.wait(30)
+            if interrupt:
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                store.runs.request_cancel(run.id)
+
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(cancel)
+            assert engine(store, launcher).run(run.id) is State.CANCELED
+        assert states(store, run) == {"long": State.CANCELED} and not launcher.attempts
+
+    def test_after_a_failure_nothing_begins_that_is_still_being_prepared(self, store: Store) -> None:
+        launcher = FakeLauncher(slow=["long"])
+        launcher.deeds = {"bad": lambda attempt: fail(attempt) if launcher.preparing.is_set() else None}
+        run = submit(store, Shell("bad"), Shell("long"), options=RunOptions(fail_fast=True))
+
+        assert engine(store, launcher).run(run.id) is State.FAILED
+
+        assert states(store, run) == {"bad": State.FAILED, "long": State.SKIPPED}
+        assert list(launcher.starts) == ["bad"]
+        assert [one.state for one in store.attempts.list(run.id, "long")] == [AttemptState.CANCELED]
 
     def test_what_waits_for_a_retry_is_canceled_at_once(self, store: Store) -> None:
         launcher = FakeLauncher({"flaky": fail})

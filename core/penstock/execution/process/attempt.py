@@ -304,12 +304,14 @@ def discard(order: LaunchOrder, stores: Stores) -> None:
         return
 
 
-def failed(order: LaunchOrder, folder: AttemptFolder, problem: str, reason: Reason) -> EndedAttempt:
+def unstarted(
+    order: LaunchOrder, folder: AttemptFolder, problem: str, reason: Reason, outcome: Outcome = Outcome.FAILED
+) -> EndedAttempt:
     """The attempt that could not be started; recorded, so that asking again gives the same answer."""
     now = time.time()
     manifest = OutputManifest(
         order.attempt_id,
-        Outcome.FAILED,
+        outcome,
         reason=reason,
         error=problem,
         log=str(folder.log),

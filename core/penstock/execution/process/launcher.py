@@ -17,10 +17,11 @@ from typing import Final
 from penstock.artifacts import ArtifactStore
 from penstock.errors import NotFoundError, PenstockError, TaskError
 from penstock.execution.environments.cache import Environments
+from penstock.execution.environments.environment import BuildCanceledError
 from penstock.execution.environments.images import ImageRefusedError
 from penstock.execution.failpoints import failpoint
 from penstock.execution.launcher import Account, Attempt
-from penstock.execution.manifest import OutputManifest
+from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.platform import (
     EMULATED,
@@ -31,7 +32,7 @@ from penstock.execution.platform import (
     stand_in,
 )
 from penstock.execution.process.arguments import check
-from penstock.execution.process.attempt import EndedAttempt, ProcessAttempt, discard, failed
+from penstock.execution.process.attempt import EndedAttempt, ProcessAttempt, discard, unstarted
 from penstock.execution.process.attempt_folder import AttemptFolder, Launched, order_digest
 from penstock.execution.process.importer import run_importer
 from penstock.execution.process.log_filter import log_filter
@@ -115,7 +116,12 @@ class ProcessLauncher:
     def close(self) -> None:
         self._sweeper.close()
 
-    def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
+    def start(
+        self,
+        order: LaunchOrder,
+        on_line: Callable[[str], None] | None = None,
+        canceled: Callable[[], bool] | None = None,
+    ) -> Attempt:
         """What is wrong with the task itself becomes a FAILED manifest. Raises PenstockError when the home
         cannot be used.
         """
@@ -136,7 +142,7 @@ class ProcessLauncher:
                 return _ended(folder, manifest)
             if (leader := folder.leader) is not None:
                 return self._adopt(order, folder, leader, on_line)
-            return self._start(order, folder, lock, on_line)
+            return self._start(order, folder, lock, on_line, canceled)
         finally:
             os.close(lock)
 
@@ -198,7 +204,12 @@ class ProcessLauncher:
         return found
 
     def _start(
-        self, order: LaunchOrder, folder: AttemptFolder, lock: int, on_line: Callable[[str], None] | None
+        self,
+        order: LaunchOrder,
+        folder: AttemptFolder,
+        lock: int,
+        on_line: Callable[[str], None] | None,
+        canceled: Callable[[], bool] | None,
     ) -> Attempt:
         executor = order.executor
         masker = NO_MASKER
@@ -212,18 +223,21 @@ class ProcessLauncher:
                 return EndedAttempt(manifest)
             handed = self.secrets.hand_out(needs(order.platform))
             masker = self._masker(order, handed)
-            return self._launch(order, executor, folder, lock, on_line, handed, masker)
+            return self._launch(order, executor, folder, lock, on_line, canceled, handed, masker)
         except (RefusedError, ImageRefusedError, PlatformRefusedError, SecretError) as problem:
-            return failed(order, folder, masker.text(str(problem)), Reason.REFUSED)
+            return unstarted(order, folder, masker.text(str(problem)), Reason.REFUSED)
+        except BuildCanceledError:
+            text = f"task '{order.task_name}' was canceled before it began"
+            return unstarted(order, folder, text, Reason.CANCELED, Outcome.CANCELED)
         except TaskError as problem:
             discard(order, self._stores)
-            return failed(order, folder, masker.text(str(problem)), Reason.INPUT)
+            return unstarted(order, folder, masker.text(str(problem)), Reason.INPUT)
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
                 text = f"the disk that holds {str(folder.path)!r} is full; free some space and try again"
             else:
                 text = f"task '{order.task_name}' cannot be started: {problem}"
-            return failed(order, folder, masker.text(text), Reason.INPUT)
+            return unstarted(order, folder, masker.text(text), Reason.INPUT)
 
     def _launch(
         self,
@@ -232,6 +246,7 @@ class ProcessLauncher:
         folder: AttemptFolder,
         lock: int,
         on_line: Callable[[str], None] | None,
+        canceled: Callable[[], bool] | None,
         handed: Handed,
         masker: Masker,
     ) -> Attempt:
@@ -248,7 +263,9 @@ class ProcessLauncher:
         given = stand_in(order, self._home, folder.path)
         given.variables.update((name, os.fsdecode(value)) for name, value in handed.variables.items())
         extra = _extra_mounts(given, handed)
-        program = self._programs.prepare(order, executor, staged.places, folder, temporary, progress)
+        program = self._programs.prepare(
+            order, executor, staged.places, folder, temporary, progress, canceled
+        )
         try:
             program = with_stand_in(program, given)
             check(program.words, program.variables, order.inputs.parameters, order.task_name)

@@ -124,9 +124,10 @@ class Programs:
         folder: AttemptFolder,
         temporary: Path,
         on_progress: Callable[[str], None] | None = None,
+        canceled: Callable[[], bool] | None = None,
     ) -> Program:
-        """Resolve everything, build the environment if need be. Raises TaskError; OSError where nothing can
-        be written.
+        """Resolve everything, build the environment if need be. Raises TaskError (BuildCanceledError once
+        `canceled` says so); OSError where nothing can be written.
         """
         request = self.request(executor)
         self._refuse(executor, request)
@@ -136,7 +137,7 @@ class Programs:
         notes: dict[str, str] = {}
         shared, hold = None, None
         if request is not None:
-            shared = self.environments.ensure(request, on_progress)
+            shared = self.environments.ensure(request, on_progress, canceled)
             hold = shared.hold()
             notes |= _environment_notes(shared)
         try:
