@@ -90,7 +90,12 @@ class KubernetesLauncher:
         shape = shape_of(component, executor)
         return Account(True, f"image {executor.image}: a pod, {_SHAPES[shape]}")
 
-    def start(self, order: LaunchOrder, on_line: Callable[[str], None] | None = None) -> Attempt:
+    def start(
+        self,
+        order: LaunchOrder,
+        on_line: Callable[[str], None] | None = None,
+        canceled: Callable[[], bool] | None = None,
+    ) -> Attempt:
         """What is wrong with the task, or keeps it from having a pod, becomes a FAILED manifest."""
         try:
             return self._start(order, on_line)
