@@ -276,6 +276,9 @@ class ProcessLauncher:
                 tmp, why = private_tmp(folder.tmp, needed, order.inputs.parameters, texts)
             if tmp is not None:
                 tmp.prepare()
+                for one in extra:
+                    if (place := tmp.host_path(one.target)) != one.target:
+                        place.mkdir(parents=True, exist_ok=True)
             elif private and program.variables["TMPDIR"] == "/tmp":
                 temporary = _temporary(order, folder)
                 program.variables["TMPDIR"] = str(temporary)

@@ -259,7 +259,7 @@ def _enter_namespace(mounts: Sequence[Mount | MemoryMount], scratch: Path | None
         check(libc.mount(os.fsencode(source), os.fsencode(target), None, flags, None), str(target))
 
     if scratch is not None:
-        make_mount_points([one.target for one in mounts], scratch, bind)
+        make_mount_points(_outermost(mounts), scratch, bind)
     for one in mounts:
         if isinstance(one, Mount):
             bind(one.source, one.target)
@@ -281,6 +281,12 @@ def _libc() -> ctypes.CDLL:
     libc.unshare.argtypes = [ctypes.c_int]
     libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
     return libc
+
+
+def _outermost(mounts: Sequence[Mount | MemoryMount]) -> list[Path]:
+    """Targets without those that lie in what is mounted before them."""
+    targets = [one.target for one in mounts]
+    return [one for at, one in enumerate(targets) if not any(one.is_relative_to(two) for two in targets[:at])]
 
 
 def _has_files(mounts: Sequence[Mount | MemoryMount]) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from penstock.errors import TaskError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP: Final = "penstock.secrets"
 LARGEST: Final = 1 << 20
@@ -82,8 +84,14 @@ _BUILT_IN: Final[Mapping[str, Callable[[], SecretProvider]]] = {
 }
 
 
+def _entry_points(scheme: str) -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
+    return entry_points(group=GROUP, name=scheme)
+
+
 def is_installed(scheme: str) -> bool:
-    return scheme in _BUILT_IN or bool(entry_points(group=GROUP, name=scheme))
+    return scheme in _BUILT_IN or any(True for _ in _entry_points(scheme))
 
 
 @cache
@@ -91,6 +99,6 @@ def provider(scheme: str) -> SecretProvider:
     """Raises SecretError for a scheme that nothing here reads."""
     if scheme in _BUILT_IN:
         return _BUILT_IN[scheme]()
-    for found in entry_points(group=GROUP, name=scheme):
+    for found in _entry_points(scheme):
         return cast("Callable[[], SecretProvider]", found.load())()
     raise SecretError(f"no provider of secrets '{scheme}' is installed")
