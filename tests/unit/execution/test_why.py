@@ -283,7 +283,8 @@ class TestNotCached:
         second = ran(store, Shell("add", command=["true"], outputs={"more": TEXT}, cached=True))
 
         assert not_cached(store, second) == (
-            "it was not cached because the declared outputs or the artifact store changed since run 'first'"
+            "it was not cached because its declared outputs, the secrets it is given, or the artifact store "
+            "changed since run 'first'"
         )
 
     def test_because_the_artifacts_are_gone(self, store: Store) -> None:
