@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from penstock.artifacts import uri_of
+from penstock.artifacts import under, uri_of
 from penstock.errors import InvalidInputError, NotFoundError
 from penstock.execution.manifest import OutputManifest
 from penstock.execution.process.launcher import ProcessLauncher
@@ -54,7 +54,7 @@ def debug_task(workspace: Workspace, run_id: str, path: str, on_line: Callable[[
         order,
         run=replace(order.run, run_id=RUN_ID),
         task_uri=f"{outputs}/{attempt_id}",
-        output_uris={name: f"{outputs}/{attempt_id}/{name}" for name in order.output_uris},
+        output_uris={name: under(outputs, f"{attempt_id}/{name}") for name in order.output_uris},
     )
     launcher = workspace.launcher(session.options, session.run.pipeline_root)
     if isinstance(launcher, ProcessLauncher):

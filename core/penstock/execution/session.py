@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from penstock.artifacts import under
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder, RunFields
 from penstock.execution.platform import workspace_fields
@@ -36,9 +37,8 @@ class Session:
         """The order for an attempt of a recorded leaf task; the same for everyone who asks."""
         place = self.ledger.place(record.path)
         name = paths.split(record.path)[1]
-        task_uri = "/".join(
-            (self.fields.pipeline_root.rstrip("/"), self.pipeline.name, self.run.id, name, attempt_id)
-        )
+        place_of_run = under(self.fields.pipeline_root, f"{self.pipeline.name}/{self.run.id}")
+        task_uri = under(place_of_run, f"{name}/{attempt_id}")
         platform = resolve_platform(
             self.ledger, record.path, self.pipeline.executor_platform(place.component)
         )
@@ -52,7 +52,7 @@ class Session:
             executor=self.pipeline.executor_of(place.component),
             inputs=record.inputs,
             output_uris={
-                output: f"{task_uri}/{output}" for output in place.component.interface.output_artifacts
+                output: under(task_uri, output) for output in place.component.interface.output_artifacts
             },
             task_uri=task_uri,
             number=number,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import Shell, pipeline, write
+from tests.documents import Shell, made_by, pipeline, write
 from tests.unit.cli.conftest import Penstock
 
 
@@ -50,6 +50,29 @@ def test_no_cache_runs_everything_again(penstock: Penstock, adding: Path) -> Non
     penstock("run", adding, "-p", "x=3")
 
     assert "cached" not in penstock("run", adding, "-p", "x=3", "--no-cache").out
+
+
+@pytest.mark.parametrize("name", ["50%", "a%41", "#1", "what?", "two words", "é"])
+def test_any_name_that_a_file_may_have_leads_to_its_artifact(
+    penstock: Penstock, tmp_path: Path, name: str
+) -> None:
+    place, read = f"{{{{$.outputs.artifacts['{name}'].path}}}}", "{{$.inputs.artifacts['in'].path}}"
+    write_it = Shell(
+        f"make {name}", command=["sh", "-c", 'printf %s "$0" >"$1"', name, place], made={name: "system.Model"}
+    )
+    read_it = Shell(
+        "read", command=["cat", read], artifacts={"in": made_by(f"make {name}", name)}, after=[f"make {name}"]
+    )
+    document = pipeline(f"p {name}", write_it, read_it)
+
+    answer = penstock("run", write(document, tmp_path / "names.yaml"), "--json")
+
+    assert answer.code == 0, answer
+    artifact = answer.objects[-1]["run"]["tasks"][f"make {name}"]["outputs"][name]
+    path = penstock("artifacts", "get", artifact["id"], "--path").lines[0]
+    assert Path(path).read_text() == name
+    assert path.split("/")[-5::2] == [f"p {name}", f"make {name}", name]
+    assert penstock("runs", "logs", "latest", "read").out == f"{name}\n"
 
 
 class TestJson:
