@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -162,17 +161,6 @@ class JsonLines(PlainLines):
 
     def _object(self, found: JsonObject) -> None:
         self._say(json.dumps(found, ensure_ascii=False))
-
-
-def choose(as_json: bool, with_logs: bool) -> Progress:
-    """JSON Lines when asked for, a live table on a terminal, plain lines otherwise and with logs."""
-    if as_json:
-        return JsonLines()
-    if sys.stdout.isatty() and not with_logs:
-        from penstock.cli.live import LiveTable
-
-        return LiveTable()
-    return PlainLines()
 
 
 def is_shown(record: TaskRun) -> bool:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.progress import Progress, choose
+from penstock.cli.display import choose
+from penstock.cli.progress import Progress
 from penstock.cli.report import print_report
 from penstock.errors import InvalidArgumentError
 from penstock.execution.options import RunOptions

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.progress import choose, seconds_text, state_text
+from penstock.cli.display import choose
+from penstock.cli.progress import seconds_text, state_text
 from penstock.cli.references import RunName, TaskPath, find_run, find_task, short
 from penstock.cli.report import print_report
 from penstock.cli.run import drive, read_arguments
