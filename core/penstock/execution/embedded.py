@@ -113,7 +113,7 @@ class EmbeddedEngine:
                 raise
             except BaseException:
                 execution.stop()
-                with suppress(PenstockError), self.store.waiting(Waiting(time.monotonic)):
+                with suppress(PenstockError), self.store.waiting(Waiting(lambda: 0.0)):
                     lease.release()
                 raise
             return state

@@ -115,6 +115,9 @@ class FakeLauncher:
     def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
         return iter(())
 
+    def end_run(self, run_id: str) -> None:
+        return
+
     def close(self) -> None:
         return
 
@@ -132,8 +135,16 @@ def engine(
     owner: str = "a test",
     on_change: Callable[[TaskRun], None] | None = None,
     on_line: Callable[[str, str], None] | None = None,
+    on_notice: Callable[[str], None] = print,
 ) -> EmbeddedEngine:
     control = LocalControl(store, launcher, lambda values: True, owner, exclusive=True)
     return EmbeddedEngine(
-        store, control, launcher, owner, parallel=parallel, on_change=on_change, on_line=on_line
+        store,
+        control,
+        launcher,
+        owner,
+        parallel=parallel,
+        on_change=on_change,
+        on_line=on_line,
+        on_notice=on_notice,
     )
