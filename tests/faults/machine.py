@@ -106,6 +106,8 @@ class Machine:
     pipeline: str
     environment: dict[str, str] = field(default_factory=dict[str, str])
     engines: list[Engine] = field(default_factory=list[Engine])
+    servers: Callable[[], set[int]] = set
+    """The first processes of servers that may be started meanwhile, which are no business of this machine."""
     _before: set[int] = field(default_factory=set[int])
     _earlier: set[str] = field(default_factory=set[str])
     _dead: set[str] = field(default_factory=set[str])
@@ -145,6 +147,7 @@ class Machine:
                 stdout=stdout if output is None else output,
                 stderr=stderr,
                 env=environment,
+                cwd=self.folder,
                 start_new_session=True,
             )
         engine = Engine(process, out, err)
@@ -239,7 +242,7 @@ class Machine:
     def tasks(self) -> list[int]:
         """Every live process on this machine but the engines: those are what the engines started."""
         known = self._before | {engine.pid for engine in self.engines}
-        alive = (one for one in _descendants(os.getpid()) if one.state not in "ZX")
+        alive = (one for one in self._descendants() if one.state not in "ZX")
         return [one.pid for one in alive if one.pid not in known]
 
     def signal_tasks(self, number: int) -> None:
@@ -268,15 +271,18 @@ class Machine:
     def reap(self) -> None:
         """Bury the dead that came back to this process, as init does."""
         known = self._before | {engine.pid for engine in self.engines}
-        for one in _descendants(os.getpid()):
+        for one in self._descendants():
             if one.parent == os.getpid() and one.pid not in known:
                 try:
                     os.waitpid(one.pid, os.WNOHANG)
                 except ChildProcessError:
                     continue
 
+    def _descendants(self) -> list[_Process]:
+        return _descendants(os.getpid(), self.servers())
+
     def __enter__(self) -> Self:
-        self._before = {one.pid for one in _descendants(os.getpid())}
+        self._before = {one.pid for one in self._descendants()}
         if _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
         self.make()
@@ -325,14 +331,15 @@ def _processes() -> list[_Process]:
     return found
 
 
-def _descendants(pid: int) -> list[_Process]:
+def _descendants(pid: int, but: set[int]) -> list[_Process]:
+    """All processes below that one, without those and what is below them."""
     below: dict[int, list[_Process]] = {}
     for one in _processes():
         below.setdefault(one.parent, []).append(one)
     found: list[_Process] = []
     todo = [pid]
     while todo:
-        new = below.get(todo.pop(), [])
+        new = [one for one in below.get(todo.pop(), []) if one.pid not in but]
         found += new
         todo += [one.pid for one in new]
     return found

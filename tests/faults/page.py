@@ -56,18 +56,21 @@ class Note:
 
 def page(notes: Sequence[Note], others: Sequence[tuple[str, str]]) -> str:
     """`others` are further tests: what they say, and how they ended, each time."""
+    kills = [note for note in notes if note.group != "server"]
     head = _HEAD.format(
         commit=_commit(),
-        kills=sum(len(note.flying) for note in notes),
-        flying=sum(sum(note.flying) for note in notes),
-        lost=sum(note.lost for note in notes),
-        wrong=sum(1 for note in notes if note.problems),
+        kills=sum(len(note.flying) for note in kills),
+        flying=sum(sum(note.flying) for note in kills),
+        lost=sum(note.lost for note in kills),
+        wrong=sum(1 for note in kills if note.problems),
     )
     lines = [
         head,
         *_failpoints(notes),
         "",
         *_random(notes),
+        "",
+        *_servers(notes),
         "",
         "## Also",
         "",
@@ -109,6 +112,23 @@ def _random(notes: Sequence[Note]) -> Iterator[str]:
     for note in sorted((note for note in notes if note.group == "random"), key=lambda one: int(one.name)):
         moments, flying = "; ".join(note.moments), ", ".join(map(str, note.flying))
         yield f"| {note.name} | {note.whom} | {moments} | {flying} | {note.lost} | {_verdict(note)} |"
+
+
+def _servers(notes: Sequence[Note]) -> Iterator[str]:
+    yield "## Servers that go away"
+    yield ""
+    yield "Records in PostgreSQL and MinIO, the engine goes on; each at a random moment with tasks in flight."
+    yield ""
+    yield "| what | times | in flight | attempts lost | wrong |"
+    yield "|---|---|---|---|---|"
+    found: dict[str, list[Note]] = {}
+    for note in notes:
+        if note.group == "server":
+            found.setdefault(note.name, []).append(note)
+    for name, many in sorted(found.items()):
+        flying = sum(sum(one.flying) for one in many)
+        wrong = "; ".join(_verdict(one) for one in many if one.problems) or "0"
+        yield f"| {name} | {len(many)} | {flying} | {sum(one.lost for one in many)} | {wrong} |"
 
 
 def _verdict(note: Note) -> str:

@@ -1,17 +1,28 @@
-"""Where a scenario's runs are recorded, read without penstock."""
+"""Where a scenario's runs are recorded, read without penstock: SQLite or PostgreSQL, files or S3.
+
+A machine's `penstock.toml` beside its home names the servers; without it all is in the home.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import sqlite3
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
-from urllib.parse import unquote
+from typing import Any, LiteralString, Protocol, TypeAlias, cast
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+from minio import Minio
+from psycopg.rows import dict_row
 
 Row: TypeAlias = dict[str, Any]
+
+
+CONFIGURATION = "penstock.toml"
 
 
 class Records(Protocol):
@@ -38,7 +49,10 @@ class Records(Protocol):
 
 
 def records_of(home: Path) -> Records:
-    return _Files(home / "penstock.db")
+    place = home.parent / CONFIGURATION
+    if not place.exists():
+        return _Files(home / "penstock.db")
+    return _Servers(tomllib.loads(place.read_text("utf-8"))["database_url"])
 
 
 class _Files:
@@ -77,6 +91,72 @@ class _Files:
     def is_unfinished(self, uri: str) -> bool:
         name = uri.rpartition("/")[2]
         return name.startswith(".penstock") or name.endswith(".part")
+
+
+class _Servers:
+    """PostgreSQL, and the S3 that AWS's own variables name."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL_S3"])
+        self._s3 = Minio(
+            endpoint=endpoint.netloc,
+            access_key=os.environ["AWS_ACCESS_KEY_ID"],
+            secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+            secure=endpoint.scheme == "https",
+        )
+
+    def rows(self, query: str, *values: str) -> list[Row]:
+        text = cast("LiteralString", query.replace("%", "%%").replace("?", "%s"))
+        with psycopg.connect(self._url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            if cursor.execute("SELECT to_regclass('runs') AS found").fetchone() == {"found": None}:
+                return []
+            return cursor.execute(text, values).fetchall()
+
+    def damage(self) -> Iterator[str]:
+        """Its foreign keys are always checked, and pages have checksums only where one asked for them."""
+        return iter(())
+
+    def content(self, uri: str) -> tuple[int, str] | None:
+        place = urlsplit(uri)
+        key = place.path.strip("/")
+        names = [one.object_name or "" for one in self._objects(place.netloc, key)]
+        if names == [key]:
+            data = self._read(place.netloc, key)
+            return len(data), hashlib.sha256(data).hexdigest()
+        if f"{key}/{_LISTING}" not in names:
+            return None
+        files = {name.removeprefix(f"{key}/").encode(): name for name in names if not name.endswith(_LISTING)}
+        return listing({name: self._read(place.netloc, whole) for name, whole in files.items()})
+
+    def stored(self, root: str) -> Iterator[str]:
+        place = urlsplit(root)
+        for one in self._objects(place.netloc, place.path.strip("/")):
+            yield f"s3://{place.netloc}/{one.object_name}"
+
+    def is_unfinished(self, uri: str) -> bool:
+        place = urlsplit(uri)
+        if not uri.endswith(_LISTING):
+            return uri.rpartition("/")[2].startswith(".penstock")
+        return b'"complete": true' not in self._read(place.netloc, place.path.strip("/"))
+
+    def _objects(self, bucket: str, key: str) -> Iterator[Any]:
+        """That of the key itself, and those below it."""
+        for one in self._s3.list_objects(bucket_name=bucket, prefix=key, recursive=True):
+            name = one.object_name or ""
+            if not key or name == key or name.startswith(f"{key}/"):
+                yield one
+
+    def _read(self, bucket: str, key: str) -> bytes:
+        response = self._s3.get_object(bucket_name=bucket, object_name=key)
+        try:
+            return response.read()
+        finally:
+            response.close()
+            response.release_conn()
+
+
+_LISTING = ".penstock-listing.json"
 
 
 def local_path(uri: str) -> Path:
