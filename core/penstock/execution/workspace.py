@@ -186,6 +186,7 @@ class Workspace:
         *,
         on_change: ChangeWatcher | None = None,
         on_line: LineWatcher | None = None,
+        on_notice: Callable[[str], None] = logger.warning,
         on_warning: Callable[[str], None] = logger.warning,
     ) -> State:
         """Run, or resume, a recorded run to its end with the embedded engine.
@@ -203,7 +204,6 @@ class Workspace:
         self._take_from_the_dead(run)
         tracker = self.tracker(on_warning)
         control = LocalControl(
-        on_notice: Callable[[str], None] = logger.warning,
             self.store, launcher, self.readable, self.owner.name, exclusive=True, tracker=tracker
         )
         engine = EmbeddedEngine(
@@ -214,6 +214,7 @@ class Workspace:
             parallel=options.parallel or self.settings.parallel,
             on_change=on_change,
             on_line=on_line,
+            on_notice=on_notice,
             tracker=tracker,
         )
         following = tracker.following(run_id, on_warning) if tracker is not None else nullcontext()
@@ -232,7 +233,6 @@ class Workspace:
                     continue
                 try:
                     stored = self.artifact_store(artifact.uri).stat(artifact.uri)
-            on_notice=on_notice,
                 except PenstockError:
                     return False
                 if stored is None or stored.size != artifact.size:
