@@ -93,6 +93,7 @@ class EmbeddedEngine:
                 with self.store.waiting(waiting):
                     state = execution.to_the_end()
                     failpoint("run.ended")
+                    self.launcher.end_run(run_id)
                     lease.release()
             except LeaseError:
                 if self._is_near(run_id):

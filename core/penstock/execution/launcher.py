@@ -98,6 +98,10 @@ class Launcher(Protocol):
         """
         ...
 
+    def end_run(self, run_id: str) -> None:
+        """The run has ended: what its attempts shared may go. Idempotent; never raises."""
+        ...
+
     def close(self) -> None:
         """Let go of connections and threads; attempts go on. Idempotent."""
         ...

@@ -45,7 +45,8 @@ class LaunchOrder:
     `output_uris` gives each declared output artifact its place below `<root>/<pipeline>/<run
     id>/<task>/<attempt>/`. `timeout` is in seconds, counted from the start of the attempt. `retry_index` is
     0 for the first try (KFP_RETRY_INDEX). `platform` is the executor's Kubernetes configuration as written,
-    `platform_parameters` the values that its parameter references resolve to, by input name. `environment`
+    `platform_parameters` the values that its parameter references resolve to, by input name, `workspace_spec`
+    what the pipeline says of the volume that its tasks share. `environment`
     are variables for the command that stand in no pipeline; those that its executor declares win.
     """
 
@@ -64,4 +65,5 @@ class LaunchOrder:
     timeout: float | None = None
     platform: Mapping[str, Json] = field(default_factory=dict[str, Json])
     workspace: bool = False
+    workspace_spec: Mapping[str, Json] = field(default_factory=dict[str, Json])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -61,6 +61,7 @@ class Session:
             timeout=float(deadline) if isinstance(deadline, int | float | str) and deadline else None,
             platform=platform,
             workspace=has_workspace(self.pipeline),
+            workspace_spec=workspace_spec(self.pipeline),
         )
         handed = task_config_parameters(order)
         if not handed:
@@ -96,6 +97,11 @@ def open_session(store: Store, run_id: str, known: dict[str, Pipeline] | None = 
 
 def has_workspace(pipeline: Pipeline) -> bool:
     return "workspace" in pipeline.kubernetes_config
+
+
+def workspace_spec(pipeline: Pipeline) -> Mapping[str, Json]:
+    found = pipeline.kubernetes_config.get("workspace")
+    return found if isinstance(found, dict) else {}
 
 
 def root_values(pipeline: Pipeline, run_id: str, arguments: Mapping[str, Json]) -> Values:

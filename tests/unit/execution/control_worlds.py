@@ -61,6 +61,9 @@ class StillLauncher:
     def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
         raise NotImplementedError
 
+    def end_run(self, run_id: str) -> None:
+        return
+
     def close(self) -> None:
         return
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
+from penstock.artifacts import ArtifactError
 from penstock.errors import PenstockError, TaskError
 from penstock.execution.launcher import LauncherError
 from penstock.execution.manifest import Outcome, OutputManifest
@@ -231,6 +232,13 @@ class PodAttempt:
             self._kept_log = self._around.api.log(self.name, MAIN) or self._kept_log
 
     def _finish(self, seen: Diagnosis, pod: JsonObject | None) -> OutputManifest:
+        """Raises LauncherError while the store is away: it is no fault of the task, and nothing is lost."""
+        try:
+            return self._collect(seen, pod)
+        except ArtifactError as problem:
+            raise LauncherError(str(problem)) from problem
+
+    def _collect(self, seen: Diagnosis, pod: JsonObject | None) -> OutputManifest:
         """Everything that must outlive the pod is kept, then the manifest is made of it."""
         order, store = self._order, self._around.store
         report = None

@@ -33,14 +33,15 @@ from penstock.store import new_id
 from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.api import ExistsError, KubernetesApi, connect
 from penstock_workers.kubernetes.attempt import EndedAttempt, PodAttempt, Surroundings, refused
-from penstock_workers.kubernetes.claims import run_claim_task
+from penstock_workers.kubernetes.claims import make_workspace, run_claim_task
 from penstock_workers.kubernetes.collect import judge, manifest_of, parse_report
 from penstock_workers.kubernetes.diagnosis import Diagnosis, Patience, Standing
 from penstock_workers.kubernetes.environments import PodEnvironments
 from penstock_workers.kubernetes.pod import MAIN, PodSettings, build_pod, program_map
+from penstock_workers.kubernetes.podspec import workspace_claim
 from penstock_workers.kubernetes.shape import Shape, shape_of
 from penstock_workers.kubernetes.sheet import log_uri, report_uri, sheets
-from penstock_workers.kubernetes.signing import SigningStore
+from penstock_workers.kubernetes.signing import SigningStore, sign_for
 from penstock_workers.kubernetes.task import PodTask, pod_task
 from penstock_workers.kubernetes.watcher import Watcher
 
@@ -74,6 +75,7 @@ class KubernetesLauncher:
         watcher = Watcher(api, names.selector(settings.installation, kind="task"), settings.namespace)
         self._environments = PodEnvironments(api, store, settings, root, patience, keep=pods == "keep")
         self._around = Surroundings(api, watcher, store, new_id, patience, pods)
+        self._workspaces: dict[str, str] = {}
         self._program = threading.Lock()
         self._has_program = False
 
@@ -127,6 +129,13 @@ class KubernetesLauncher:
         for line in lines:
             yield line.decode(errors="replace").rstrip("\r")
 
+    def end_run(self, run_id: str) -> None:
+        """Removes the workspaces that it made; those of others are the reaper's."""
+        for claim in [claim for claim, run in self._workspaces.items() if run == run_id]:
+            del self._workspaces[claim]
+            with suppress(LauncherError):
+                self._around.api.delete("persistentvolumeclaims", claim)
+
     def close(self) -> None:
         self._around.watcher.stop()
 
@@ -144,6 +153,8 @@ class KubernetesLauncher:
         notes = {"shape": task.shape.value}
         if task.shape is not Shape.PLAIN:
             self._bring_program()
+        if order.workspace:
+            self._make_workspace(order)
         name = names.pod_name(self._settings.installation, order)
         attempt = PodAttempt(
             order, task.shape, name, lambda: self._pod(order, task), self._around, on_line, notes
@@ -181,6 +192,13 @@ class KubernetesLauncher:
             notes={"shape": task.shape.value},
         )
 
+    def _make_workspace(self, order: LaunchOrder) -> None:
+        claim = workspace_claim(order)
+        with self._program:
+            if claim not in self._workspaces:
+                make_workspace(order, order.workspace_spec, self._around.api, self._settings.installation)
+                self._workspaces[claim] = order.run.run_id
+
     def _bring_program(self) -> None:
         with self._program:
             if not self._has_program:
@@ -217,7 +235,7 @@ def open_kubernetes(request: LauncherRequest) -> KubernetesLauncher:
     api = connect(given["kubernetes_context"], given["kubernetes_namespace"])
     return KubernetesLauncher(
         api,
-        SigningStore(request.pipeline_root, given["kubernetes_s3_endpoint"]),
+        sign_for(request.store, request.pipeline_root, given["kubernetes_s3_endpoint"]),
         PodSettings(
             installation=settings.installation,
             namespace=api.namespace,

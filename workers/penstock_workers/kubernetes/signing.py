@@ -5,15 +5,20 @@ and a policy for the keys below one attempt.
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from penstock.artifacts import ArtifactError, scheme_of
+from penstock.artifacts import ArtifactStore, scheme_of
 from penstock.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from penstock.artifacts.s3.address import Address
+    from penstock.artifacts.s3.client import Client
+    from penstock.artifacts.s3.store import S3ArtifactStore
 
 VALID: Final = timedelta(days=7)
 """The longest that S3 allows: a task that runs for longer cannot store its outputs."""
@@ -34,107 +39,131 @@ class Listed:
 
 
 class SigningStore:
-    """The bucket of a pipeline root. `endpoint` is how pods reach it, where that is another way than ours."""
+    """An S3 store, and how pods reach it: by `endpoint`, where that is another way than ours.
 
-    def __init__(self, pipeline_root: str, endpoint: str = "") -> None:
-        """Raises InvalidInputError for a root that no pod can reach."""
-        from minio import Minio
+    Methods that ask the service raise ArtifactError. Safe for threads.
+    """
 
-        parts = urlsplit(pipeline_root)
-        if scheme_of(pipeline_root) not in ("s3", "minio"):
-            raise InvalidInputError(
-                f"pods cannot reach the pipeline root {pipeline_root!r}; give one that they can, such as "
-                "--pipeline-root s3://bucket/prefix"
-            )
-        self._scheme, self._bucket = parts.scheme, parts.netloc
-        ours = os.environ.get("AWS_ENDPOINT_URL_S3") or "https://s3.amazonaws.com"
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-
-        def client(url: str) -> Any:
-            return Minio(
-                urlsplit(url).netloc,
-                access_key=os.environ.get("AWS_ACCESS_KEY_ID"),
-                secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
-                session_token=os.environ.get("AWS_SESSION_TOKEN"),
-                secure=url.startswith("https:"),
-                region=region,
-            )
-
-        self._client = client(ours)
-        self._signer = client(endpoint) if endpoint else self._client
-        self._endpoint = (endpoint or ours).rstrip("/")
-        self.authorities = ""
+    def __init__(self, store: S3ArtifactStore, endpoint: str = "") -> None:
+        self._store = store
+        self._config = replace(store.config, endpoint=endpoint.rstrip("/")) if endpoint else store.config
+        self._signer: Client | None = None
+        bundle = store.config.ca_bundle
+        self.authorities = Path(bundle).read_text("utf-8") if bundle else ""
 
     def serves(self, uri: str) -> bool:
-        return scheme_of(uri) == self._scheme
+        return scheme_of(uri) in self._store.schemes
 
     def key(self, uri: str) -> str:
-        return self._split(uri)[1]
+        return _address(uri).key
 
     def get_url(self, uri: str) -> str:
-        bucket, key = self._split(uri)
-        return cast("str", self._signer.presigned_get_object(bucket, key, expires=VALID))
+        """To read the object at `uri`, whether it is there or not."""
+        address = _address(uri)
+        with self._asking(f"make a URL for {uri!r}", address):
+            return self._client().presigned_get_object(
+                bucket_name=address.bucket, object_name=address.key, expires=VALID
+            )
 
     def upload_policy(self, prefix: str) -> UploadPolicy:
         """To store objects whose keys begin with that of `prefix`, and nothing else."""
         from minio.datatypes import PostPolicy
 
-        bucket, key = self._split(prefix)
-        policy = PostPolicy(bucket, datetime.now(UTC) + VALID)
-        policy.add_starts_with_condition("key", key)
-        fields = cast("dict[str, str]", self._signer.presigned_post_policy(policy))
-        return UploadPolicy(f"{self._endpoint}/{bucket}", fields)
+        address = _address(prefix)
+        policy = PostPolicy(address.bucket, datetime.now(UTC) + VALID)
+        policy.add_starts_with_condition("key", address.key)
+        with self._asking(f"make a policy for {prefix!r}", address):
+            fields = self._client().presigned_post_policy(policy)
+        endpoint = self._config.endpoint or f"https://s3.{self._config.region or 'us-east-1'}.amazonaws.com"
+        return UploadPolicy(f"{endpoint}/{address.bucket}", fields)
 
     def files(self, uri: str) -> Listed | None:
         """What is stored at `uri`; None for nothing."""
-        bucket, key = self._split(uri)
-        found = [
-            cast("str", one.object_name)
-            for one in self._client.list_objects(bucket, prefix=key, recursive=True)
-            if one.object_name == key or one.object_name.startswith(f"{key}/")
-        ]
-        if key in found:
-            return Listed(False, (("", uri),))
-        if not found:
+        found = self._store.stat(uri)
+        if found is None:
             return None
-        start = len(key) + 1
-        return Listed(True, tuple((one[start:], f"{uri}/{one[start:]}") for one in found))
+        if not found.is_directory:
+            return Listed(False, (("", uri),))
+        start = len(uri.rstrip("/")) + 1
+        return Listed(True, tuple((one[start:], one) for one in self._store.list(uri)))
 
     def read(self, uri: str) -> bytes | None:
-        from minio.error import S3Error
+        from penstock.artifacts.s3.failure import NothingThereError
 
-        bucket, key = self._split(uri)
+        address = _address(uri)
         try:
-            response = self._client.get_object(bucket, key)
-        except S3Error as problem:
-            if problem.code in ("NoSuchKey", "NoSuchBucket"):
-                return None
-            raise ArtifactError(f"{uri!r} cannot be read: {problem.message}") from problem
-        try:
-            return cast("bytes", response.data)
-        finally:
-            response.close()
-            response.release_conn()
+            with self._asking(f"read {uri!r}", address) as client:
+                answer = client.get_object(bucket_name=address.bucket, object_name=address.key)
+                try:
+                    return answer.data
+                finally:
+                    answer.close()
+                    answer.release_conn()
+        except NothingThereError:
+            return None
 
     def write(self, uri: str, data: bytes) -> None:
-        bucket, key = self._split(uri)
-        self._client.put_object(bucket, key, io.BytesIO(data), len(data))
+        address = _address(uri)
+        with self._asking(f"write {uri!r}", address) as client:
+            client.put_object(
+                bucket_name=address.bucket, object_name=address.key, data=io.BytesIO(data), length=len(data)
+            )
 
     def compose(self, uri: str, pieces: list[str]) -> None:
-        """One object of the pieces that a large file came up in, by their keys; no byte of it comes here."""
+        """One object of the pieces that a large file came up in, by their keys; no byte of it comes here.
+
+        Doing it again once it was done changes nothing.
+        """
         from minio.commonconfig import ComposeSource
 
-        bucket, key = self._split(uri)
-        self._client.compose_object(bucket, key, [ComposeSource(bucket, one) for one in pieces])
-        for one in pieces:
-            self._client.remove_object(bucket, one)
+        if self._store.stat(uri) is not None:
+            return
+        address = _address(uri)
+        with self._asking(f"put together {uri!r}", address) as client:
+            client.compose_object(
+                bucket_name=address.bucket,
+                object_name=address.key,
+                sources=[ComposeSource(bucket_name=address.bucket, object_name=one) for one in pieces],
+            )
+            for one in pieces:
+                client.remove_object(bucket_name=address.bucket, object_name=one)
 
     def delete(self, uri: str) -> None:
-        listed = self.files(uri)
-        for _, one in listed.files if listed else ():
-            bucket, key = self._split(one)
-            self._client.remove_object(bucket, key)
+        self._store.delete(uri)
 
-    def _split(self, uri: str) -> tuple[str, str]:
-        bucket, _, key = uri.partition("://")[2].partition("/")
-        return bucket, key.rstrip("/")
+    def _client(self) -> Client:
+        from penstock.artifacts.s3.client import connect
+
+        if self._config is self._store.config:
+            return self._store.client()
+        if self._signer is None:
+            self._signer = connect(self._config)
+        return self._signer
+
+    @contextmanager
+    def _asking(self, action: str, address: Address) -> Generator[Client]:
+        from penstock.artifacts.s3.failure import Interpreter
+
+        client = self._store.client()
+        found = client.credentials
+        user = f"the access key '{found.access_key}'" if found else "a request without credentials"
+        with Interpreter(self._store.config, user).explained(action, address.bucket):
+            yield client
+
+
+def sign_for(store: ArtifactStore, pipeline_root: str, endpoint: str = "") -> SigningStore:
+    """Raises InvalidInputError for a store that no pod can reach."""
+    from penstock.artifacts.s3.store import S3ArtifactStore
+
+    if not isinstance(store, S3ArtifactStore):
+        raise InvalidInputError(
+            f"pods cannot reach the pipeline root {pipeline_root!r}; give one that they can, such as "
+            "--pipeline-root s3://bucket/prefix"
+        )
+    return SigningStore(store, endpoint)
+
+
+def _address(uri: str) -> Address:
+    from penstock.artifacts.s3.address import parse
+
+    return parse(uri)

@@ -47,6 +47,7 @@ STAGE_IN_FAILED = 120
 STAGE_OUT_FAILED = 121
 MAX_TEXT = 16 << 20
 CHUNK = 1 << 20
+LISTING = ".penstock-listing.json"
 MESSAGE = "/dev/termination-log"
 MESSAGE_BYTES = 4000
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
@@ -317,7 +318,27 @@ class Upload:
         for one in names:
             path = os.path.join(source, one) if one else source
             files.append(self.file(path, one, uri, what))
+        if directory:
+            self._list(source, files, uri, what)
         return {"uri": uri, "directory": directory, "files": files}
+
+    def _list(self, source: str, files: List[Dict[str, Any]], uri: str, what: str) -> None:
+        """What makes a directory of many objects: penstock.artifacts.s3.listing."""
+        if any(one["name"] == LISTING for one in files):
+            raise StageError("{} holds a file with our name {!r}; rename it".format(what, LISTING))
+        folders = [
+            os.path.relpath(os.path.join(at, one), source) for at, many, _ in os.walk(source) for one in many
+        ]
+        entries = [{key: one[key] for key in ("name", "size", "sha256")} for one in files]
+        listing: Dict[str, Any] = {
+            "version": 1,
+            "complete": True,
+            "files": entries,
+            "directories": sorted(folders),
+            "links": {},
+        }
+        data = json.dumps(listing).encode()
+        self._remote.put(io.BytesIO(data), 0, len(data), _key(uri, LISTING), what)
 
     def _locate(self, place: Dict[str, str], said: Dict[str, Any]) -> Tuple[str, Optional[str]]:
         """We only ever write below the attempt's own prefix; another URI is recorded as it stands."""
@@ -336,7 +357,7 @@ class Upload:
 
     def file(self, path: str, name: str, uri: str, what: str) -> Dict[str, Any]:
         """A large one goes up in pieces, which the store puts together later."""
-        key = uri.split("://", 1)[1].split("/", 1)[1] + ("/" + name if name else "")
+        key = _key(uri, name)
         piece = int(self._target["piece"])
         try:
             source = open(path, "rb")
@@ -355,6 +376,10 @@ class Upload:
                 self._remote.put(reader, start, min(piece, size - start), part, what)  # type: ignore[arg-type]
                 pieces.append(part)
             return {"name": name, "size": size, "sha256": reader.hexdigest(), "pieces": pieces}
+
+
+def _key(uri: str, name: str) -> str:
+    return uri.split("://", 1)[1].split("/", 1)[1] + ("/" + name if name else "")
 
 
 class Hashing:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from penstock.artifacts import ArtifactStore
+from penstock.artifacts.copies import Copies
+from penstock.artifacts.stores import Stores
 from penstock.errors import NotFoundError, PenstockError, TaskError
 from penstock.execution.environments.cache import Environments
 from penstock.execution.environments.environment import BuildCanceledError
@@ -40,7 +42,7 @@ from penstock.execution.process.log_tail import LogTail
 from penstock.execution.process.process_tree import is_alive
 from penstock.execution.process.program import Program, Programs, RefusedError, with_stand_in
 from penstock.execution.process.sandbox import Means, MemoryMount, Mount, means, private_tmp, spawn
-from penstock.execution.process.stage_in import Stores, stage_in
+from penstock.execution.process.stage_in import stage_in
 from penstock.execution.process.sweeper import Sweeper
 from penstock.execution.process.task_environment import handed_on
 from penstock.execution.secrets.forms import environment_secrets, masker_of
@@ -112,6 +114,9 @@ class ProcessLauncher:
     def sweep(self, run_id: str) -> None:
         """Remove, beside all else, what a killed engine left of attempts of the run that have ended."""
         self._sweeper.sweep_run(self._home / "attempts" / run_id)
+
+    def end_run(self, run_id: str) -> None:
+        """Its folders stay: retention removes them with the run."""
 
     def close(self) -> None:
         self._sweeper.close()
