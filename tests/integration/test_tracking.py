@@ -21,6 +21,10 @@ from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
 from penstock.model import Json, JsonObject
 from penstock.store import new_id
+from penstock.tracking.entity import Entity, Status
+from penstock.tracking.server import Server
+from penstock.tracking.skinny import SkinnyTransport
+from penstock.tracking.transport import RefusedError, UnavailableError
 from tests.documents import TEXT, Group, Shell, constant, given, made_by, pipeline, retries, when, write
 from tests.integration.mlflow_server import OwnServer, Records
 from tests.integration.penstock_process import Answer, Command
@@ -458,3 +462,45 @@ def test_whatever_happens_to_the_server_and_the_engine_all_is_there_once(
     assert set(nested) == {"last", *(f"one-{number}" for number in range(12))}
     assert {parent.info.status, *(one.info.status for one in nested.values())} == {"FINISHED"}
     assert world.records.points(nested["last"], "a") == [1]
+
+
+@pytest.mark.service("mlflow")
+def test_a_nested_run_that_came_to_be_twice_is_one_again(world: World) -> None:
+    run = world.run(pipeline("doubled", train("one", {"m": "system.Metrics"}, {"m": {"a": 1}}))).run
+    _, nested = world.records.tree(run["id"])
+    tags = nested["one"].data.tags
+    kept = {name: tags[name] for name in ("penstock.run_id", "penstock.task", "mlflow.parentRunId")}
+    world.records.client.create_run(nested["one"].info.experiment_id, tags=kept)
+    assert len(world.records.all()) == 3
+
+    assert world.penstock("tracking", "sync", run["id"]).code == 0
+    _, now = world.records.tree(run["id"])
+    assert now["one"].info.run_id == nested["one"].info.run_id and world.records.points(now["one"], "a") == [
+        1
+    ]
+
+
+@pytest.mark.service("mlflow")
+def test_what_was_deleted_in_mlflow_is_not_made_again(world: World) -> None:
+    run = world.run(pipeline("trimmed", Shell("one"), Shell("two"))).run
+    _, nested = world.records.tree(run["id"])
+    world.records.client.delete_run(nested["one"].info.run_id)
+
+    assert world.penstock("tracking", "sync", run["id"]).code == 1
+    assert "one: its MLflow run was deleted there" in world.penstock("tracking", "status").out
+    assert set(world.records.tree(run["id"])[1]) == {"two"}
+    world.records.client.restore_run(nested["one"].info.run_id)
+    assert world.penstock("tracking", "sync", run["id"]).code == 0
+    assert set(world.records.tree(run["id"])[1]) == {"one", "two"}
+
+
+@pytest.mark.service("mlflow")
+def test_mlflows_own_client_is_the_other_way_to_the_server() -> None:
+    server = Server(SkinnyTransport(need("mlflow")), 10)
+
+    server.greet()
+    with pytest.raises(RefusedError) as error:
+        server.create("no such experiment", Entity("x", Status.RUNNING, 0, None, {}))
+    assert error.value.code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+    with pytest.raises(UnavailableError, match="does not answer"):
+        Server(SkinnyTransport("http://127.0.0.1:9"), 2).greet()
