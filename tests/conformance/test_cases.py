@@ -229,12 +229,13 @@ def test_the_state_is_the_expected_one_or_says_why_not(case: Case) -> None:
 
 @by_pipeline
 def test_required_arguments_are_given_and_no_unknown_ones(case: Case) -> None:
-    inputs = cast("dict[str, Structs_]", Ir(case.file).root.get("inputDefinitions", {}))
+    ir = Ir(case.file)
+    inputs = cast("dict[str, Structs_]", ir.root.get("inputDefinitions", {}))
     declared = {**inputs.get("parameters", {}), **inputs.get("artifacts", {})}
     required = {
         name for name, one in declared.items() if not one.get("isOptional") and "defaultValue" not in one
     }
-    assert required <= case.arguments.keys() <= declared.keys()
+    assert required - ir.preset <= case.arguments.keys() <= declared.keys()
 
 
 @by_pipeline
@@ -293,6 +294,8 @@ class Ir:
         document = cast(Struct, next(iter(yaml.load_all(text, yaml.CSafeLoader))))
         spec = cast(Struct, document.get("pipelineSpec") or document.get("pipeline_spec") or document)
         self.root = cast(Struct, spec["root"])
+        config = cast(Structs_, document.get("runtimeConfig", {}))
+        self.preset = {*config.get("parameters", {}), *config.get("parameterValues", {})}
         self._components = cast(Structs_, spec["components"])
 
     def children(self, component: Struct) -> Structs_:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import pytest
@@ -25,7 +27,14 @@ from tests.conformance.judge import Observed, differences
 FULL = bool(os.environ.get("PENSTOCK_FULL"))
 
 
-def check_pipeline(case: Case, pipeline: Path, disguised: bool, home: Path, tmp_path: Path) -> None:
+def check_pipeline(
+    case: Case,
+    pipeline: Path,
+    disguised: bool,
+    home: Path,
+    tmp_path: Path,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Asserts that the run of the file `pipeline` is as the case says; skips what this machine cannot do."""
     missing = [program for program in case.needs if shutil.which(program) is None]
     if missing:
@@ -47,7 +56,7 @@ def check_pipeline(case: Case, pipeline: Path, disguised: bool, home: Path, tmp_
     for path, content in case.given.items():
         Path(path.replace(TEMPORARY, str(tmp_path))).write_text(content, "utf-8")
 
-    with Workspace(load_settings({"home": str(home)})) as workspace:
+    with Workspace(load_settings({"home": str(home), **settings})) as workspace:
         for number in range(case.runs):
             _, observed, lists = observe(workspace, source, arguments(case, tmp_path))
             problems = differences(case, observed, lists)

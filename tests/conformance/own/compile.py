@@ -29,6 +29,9 @@ def main() -> None:
         if getattr(module, "SDK", SDK) != kfp.__version__:
             sys.stdout.write(f"{theme}: left alone, it is for kfp {getattr(module, 'SDK', SDK)}\n")
             continue
+        if hasattr(module, "compile_to"):
+            module.compile_to(str(FOLDER / "pipelines"))
+            continue
         for pipeline in module.PIPELINES:
             name = pipeline.name.replace("_", "-")
             kfp.compiler.Compiler().compile(pipeline, str(FOLDER / "pipelines" / f"{theme}--{name}.yaml"))
