@@ -110,7 +110,9 @@ def read_pipeline(workspace: Workspace, file: str) -> Pipeline:
         target = Path(folder) / "pipeline.yaml"
         settings = workspace.settings
         print(f"compiling {source} with {settings.kfp}", file=sys.stderr)
-        compile_pipeline(Path(source), function, settings.kfp, workspace.environments(), target)
+        compile_pipeline(
+            Path(source), function, settings.kfp, workspace.environments(), target, workspace.variables
+        )
         return load(target)
 
 

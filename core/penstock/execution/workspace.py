@@ -25,6 +25,8 @@ from penstock.execution.options import RunOptions
 from penstock.execution.owner import Owner, is_dead
 from penstock.execution.process.launcher import ProcessLauncher
 from penstock.execution.result import Run, read_outputs, read_task
+from penstock.execution.secrets.need import pipeline_needs
+from penstock.execution.secrets.resolver import Secrets
 from penstock.execution.session import open_session
 from penstock.execution.settings import Settings
 from penstock.execution.tracker import GROUP, Tracker
@@ -114,8 +116,19 @@ class Workspace:
             self._tracker = cast("TrackerFactory", found[0].load())(self)
         return self._tracker
 
+    @property
+    def secrets(self) -> Secrets:
+        """What tasks that run on this machine are given."""
+        return Secrets(self.settings.secrets, self.settings.home / "secrets")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """This process's environment without the secrets in it, for programs that are no tasks."""
+        hidden = self.secrets.variables
+        return {name: value for name, value in os.environ.items() if name not in hidden}
+
     def environments(self) -> Environments:
-        return Environments(self.settings.environments)
+        return Environments(self.settings.environments, variables=self.variables)
 
     def artifact_store(self, uri: str) -> ArtifactStore:
         return open_store(uri)
@@ -139,6 +152,7 @@ class Workspace:
             strict_images=options.strict_images or self.settings.strict_images,
             private_tmp=self.settings.private_tmp,
             pass_env=self.settings.pass_env,
+            secrets=self.secrets,
         )
 
     def submit(
@@ -153,13 +167,15 @@ class Workspace:
     ) -> RunRecord:
         """Record a new run, PENDING.
 
-        Raises InvalidInputError for arguments that do not fit, or settings that no run can be driven with,
-        before anything is written.
+        Raises InvalidInputError for arguments that do not fit, settings that no run can be driven with, or a
+        secret that is not there and that a task is certain to need, before anything is written.
         """
         places = _artifact_arguments(pipeline, arguments)
         parameters = {name: value for name, value in arguments.items() if name not in places}
         resolved = {**resolve_arguments(pipeline, parameters), **places}
-        self.launcher(options).close()
+        with closing(self.launcher(options)) as launcher:
+            if isinstance(launcher, ProcessLauncher):
+                launcher.secrets.check(pipeline_needs(pipeline, resolved))
         run_id = run_id or new_id()
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H-%M-%S")
         store = self.store
