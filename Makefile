@@ -5,6 +5,8 @@ PY := .venv/bin/python
 SETUP = @python=$$(sh scripts/python.sh) && "$$python" scripts/setup.py
 PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist loadgroup
 ARGS ?=
+STORE ?=
+comma := ,
 CHECKS := 'ruff check --output-format concise' 'ruff format --check --output-format concise' \
   'lint-imports --no-logo' 'pyright --pythonpath $(PY)'
 
@@ -24,10 +26,11 @@ demo: setup ## run the iris pipeline here and trace its model
 test: setup ## every suite; without its service a test is skipped, with the reason
 	$(PYTEST) $(ARGS)
 
-conformance: setup ## every corpus pipeline, the long ones too; writes docs/conformance.md
+conformance: setup ## every corpus pipeline, the long ones too; STORE=postgres+s3: with its records there
 	@mkdir -p build
-	PENSTOCK_FULL=1 PENSTOCK_REQUIRE=corpus $(PYTEST) tests/conformance --junitxml=build/conformance.xml $(ARGS)
-	$(PY) -m tests.conformance.page build/conformance.xml
+	PENSTOCK_FULL=1 PENSTOCK_TEST_STORE=$(STORE) PENSTOCK_REQUIRE=corpus$(if $(STORE),$(comma)postgres$(comma)s3) \
+	  $(PYTEST) tests/conformance$(if $(STORE),/test_servers.py) --junitxml=build/conformance.xml $(ARGS); \
+	  status=$$?; $(PY) -m tests.conformance.page $(or $(STORE),embedded) build/conformance.xml && exit $$status
 
 faults: setup ## kill at every failpoint and at random, all seeds
 	PENSTOCK_FULL=1 $(PYTEST) tests/faults $(ARGS)

@@ -1,6 +1,7 @@
-"""Writes docs/conformance.md from the results of a whole run: `python -m tests.conformance.page RESULTS.xml`.
+"""Keeps the results of whole runs, and writes docs/conformance.md from them.
 
-RESULTS.xml is what pytest's --junitxml leaves of test_pipelines.py.
+`python -m tests.conformance.page SETUP RESULTS.xml`: SETUP is what the pipelines ran on, a key of `SETUPS`,
+RESULTS.xml what pytest's --junitxml leaves.
 """
 
 from __future__ import annotations
@@ -11,17 +12,25 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from penstock._version import __version__
 from penstock.ir import features, load
-from tests.conformance.case import load_cases
+from tests.conformance.case import OWN, Case, load_cases
 
 PAGE = Path("docs/conformance.md")
-_TEST = re.compile(r"test_the_pipeline_does_what_its_case_says\[(?P<file>.+)-(?P<way>plain|disguised)\]")
+RESULTS = Path("docs/conformance.json")
+SETUPS = {
+    "embedded": "embedded engine, SQLite and files",
+    "postgres+s3": "embedded engine, PostgreSQL and S3",
+}
+_MODULES = {"embedded": "test_pipelines", "postgres+s3": "test_servers"}
+"""Where the corpus is run on each."""
+_TEST = re.compile(r"::test_\w+\[(?P<file>.+)-(?P<way>plain|disguised)\]$")
 _LOCAL = {
     "PASS": "passes",
     "FAIL_EXPECTED": "fails, as it should",
@@ -30,109 +39,171 @@ _LOCAL = {
     "REFUSED_ARGS": "**refuses** the arguments",
     "not-run": "not run",
 }
+_GOOD = "conforms"
+
+Outcomes: TypeAlias = Mapping[str, Mapping[str, str]]
+"""By file, then by way (plain, disguised)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Of one whole run; `own` of the pipelines of our own."""
+
+    version: str
+    commit: str
+    date: str
+    corpus: Outcomes
+    own: Outcomes
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """`kind` is the corpus' class, empty for a pipeline of our own; `local` what kfp.local makes of it."""
+
     file: str
     kind: str
     features: str
     state: str
     exact: bool
-    plain: str
-    disguised: str
     local: str
 
 
-def read_outcomes(results: Path) -> dict[tuple[str, str], str]:
-    """By file and way (plain, disguised): conforms, FAILS, or not run."""
-    found: dict[tuple[str, str], str] = {}
-    for test in ET.parse(results).iter("testcase"):
-        match = _TEST.search(test.get("name", ""))
-        if match is None:
+def read_results(place: Path, setup: str) -> tuple[Outcomes, Outcomes]:
+    """Of the corpus, and of the pipelines of our own: conforms, FAILS, or not run."""
+    found: dict[str, dict[str, dict[str, str]]] = {_MODULES[setup]: {}, "test_own": {}}
+    for test in ET.parse(place).iter("testcase"):
+        match = _TEST.search(f"::{test.get('name', '')}")
+        outcomes = found.get(test.get("classname", "").rpartition(".")[2])
+        if match is None or outcomes is None:
             continue
         kinds = {child.tag for child in test}
-        word = (
-            "**FAILS**" if kinds & {"failure", "error"} else "not run" if "skipped" in kinds else "conforms"
-        )
-        found[match["file"], match["way"]] = word
-    return found
+        bad = kinds & {"failure", "error"}
+        word = "**FAILS**" if bad else "not run" if "skipped" in kinds else _GOOD
+        outcomes.setdefault(match["file"], {})[match["way"]] = word
+    return found[_MODULES[setup]], found["test_own"]
 
 
-def rows(corpus: Path, outcomes: dict[tuple[str, str], str]) -> list[Row]:
+def corpus_rows(corpus: Path) -> list[Row]:
     cases = {case.file: case for case in load_cases()}
     found: list[Row] = []
     for entry in json.loads((corpus / "expected.json").read_text("utf-8")):
         file = entry["file"].rpartition("/")[2]
         case = cases.get(file)
-        used = dict.fromkeys(feature.name.value for feature in features(load(corpus / entry["file"])))
-        exact = case is not None and (
-            bool(case.artifacts)
-            or bool(case.outputs)
-            or any(task.get("outputs") for task in case.tasks.values())
-        )
-        found.append(
-            Row(
-                file.removesuffix(".yaml"),
-                entry["class"],
-                ", ".join(used),
-                case.state if case is not None else entry["state"],
-                exact,
-                outcomes.get((file, "plain"), "not run"),
-                outcomes.get((file, "disguised"), "not run"),
-                _LOCAL[entry["kfp_local"]],
-            )
-        )
+        state = case.state if case is not None else entry["state"]
+        local = _LOCAL[entry["kfp_local"]]
+        exact = case is not None and _is_exact(case)
+        found.append(Row(file, entry["class"], _features(corpus / entry["file"]), state, exact, local))
     return sorted(found, key=lambda row: (row.kind, row.file))
+
+
+def own_rows() -> list[Row]:
+    cases = sorted(load_cases(OWN / "cases"), key=lambda case: case.file)
+    return [
+        Row(case.file, "", _features(OWN / "pipelines" / case.file), case.state, _is_exact(case), "")
+        for case in cases
+    ]
+
+
+def _features(pipeline: Path) -> str:
+    return ", ".join(dict.fromkeys(feature.name.value for feature in features(load(pipeline))))
+
+
+def _is_exact(case: Case) -> bool:
+    return bool(case.artifacts or case.outputs or any(task.get("outputs") for task in case.tasks.values()))
 
 
 INTRODUCTION = """\
 # Conformance
 
-Generated by `make conformance`; do not edit. Every pipeline of the Kubeflow corpus, run by the embedded
-engine with the process launcher and judged by a case that was worked out by hand from the pipeline's source:
-final state, state of every task, outputs, artifacts, logs. *Disguised* is the same pipeline with its
-components, executors, tasks and internal parameters renamed and its maps reordered. Class A: Python
-components only; B: also other containers; C: Kubernetes features (secrets, volumes, workspace, pod metadata),
-emulated. Beside it, what `kfp.local` (2.17.3) makes of it, as the corpus records it.
+Generated by `make conformance`; do not edit. Every pipeline of the Kubeflow corpus, judged by a case that was
+worked out by hand from the pipeline's source: final state, state of every task, outputs, artifacts, logs.
+*Disguised* is the same pipeline with its components, executors, tasks and internal parameters renamed and
+its maps reordered. Class A: Python components only; B: also other containers; C: Kubernetes features
+(secrets, volumes, workspace, pod metadata), emulated by the process launcher. Beside it, what `kfp.local`
+(2.17.3) makes of it, as the corpus records it.
 """
 
 
-def page(found: list[Row], commit: str) -> str:
-    lines = [
-        INTRODUCTION,
-        f"penstock {__version__}, commit `{commit}`, {datetime.now(UTC):%Y-%m-%d}.",
-        "",
-        "| class | pipelines | conform | disguised too | with exact outputs | kfp.local ends as it should |",
-        "|---|---|---|---|---|---|",
-    ]
-    for kind in sorted({row.kind for row in found}):
-        some = [row for row in found if row.kind == kind]
-        good = Counter(row.plain for row in some)["conforms"]
-        other = Counter(row.disguised for row in some)["conforms"]
-        local = sum(row.local in ("passes", "fails, as it should") for row in some)
-        exact = sum(row.exact for row in some)
-        lines.append(f"| {kind} | {len(some)} | {good} | {other} | {exact} | {local} |")
-    lines += [
-        "",
-        "| pipeline | class | features | expected | penstock | disguised | kfp.local |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in found:
-        cells = (row.file, row.kind, row.features, row.state, row.plain, row.disguised, row.local)
-        lines.append(f"| {' | '.join(cells)} |")
+def page(known: Mapping[str, Results], corpus: list[Row], own: list[Row]) -> str:
+    setups = [name for name in SETUPS if name in known]
+    lines = [INTRODUCTION, "| ran on | penstock | commit | date |", "|---|---|---|---|"]
+    for name in setups:
+        run = known[name]
+        lines.append(f"| {SETUPS[name]} | {run.version} | `{run.commit}` | {run.date} |")
+    lines += ["", *_summary(known, setups, corpus), "", *_corpus(known, setups, corpus)]
+    if any(known[name].own for name in setups):
+        lines += ["", "## Pipelines of our own", "", *_own(known, setups, own)]
     return "\n".join(lines) + "\n"
 
 
+def _summary(known: Mapping[str, Results], setups: list[str], rows: list[Row]) -> Iterator[str]:
+    heads = [f"{SETUPS[name]}: conform, disguised too" for name in setups]
+    yield f"| class | pipelines | with exact outputs | {' | '.join(heads)} | kfp.local ends as it should |"
+    yield "|---" * (len(heads) + 4) + "|"
+    for kind in sorted({row.kind for row in rows}):
+        some = [row for row in rows if row.kind == kind]
+        counts: list[int | str] = [len(some), sum(row.exact for row in some)]
+        for name in setups:
+            ways = [known[name].corpus.get(row.file, {}) for row in some]
+            good = [sum(one.get(way) == _GOOD for one in ways) for way in ("plain", "disguised")]
+            counts.append(f"{good[0]}, {good[1]}")
+        counts.append(sum(row.local in ("passes", "fails, as it should") for row in some))
+        yield f"| {kind} | {' | '.join(map(str, counts))} |"
+
+
+def _corpus(known: Mapping[str, Results], setups: list[str], rows: list[Row]) -> Iterator[str]:
+    heads = " | ".join(SETUPS[name] for name in setups)
+    yield f"| pipeline | class | features | expected | {heads} | kfp.local |"
+    yield "|---" * (len(setups) + 5) + "|"
+    for row in rows:
+        words = " | ".join(_word(known[name].corpus, row) for name in setups)
+        yield f"| {_stem(row)} | {row.kind} | {row.features} | {row.state} | {words} | {row.local} |"
+
+
+def _own(known: Mapping[str, Results], setups: list[str], rows: list[Row]) -> Iterator[str]:
+    setups = [name for name in setups if known[name].own]
+    yield f"| pipeline | features | expected | {' | '.join(SETUPS[name] for name in setups)} |"
+    yield "|---" * (len(setups) + 3) + "|"
+    for row in rows:
+        words = " | ".join(_word(known[name].own, row) for name in setups)
+        yield f"| {_stem(row)} | {row.features} | {row.state} | {words} |"
+
+
+def _word(outcomes: Outcomes, row: Row) -> str:
+    found = outcomes.get(row.file, {})
+    plain, disguised = found.get("plain", "not run"), found.get("disguised", "not run")
+    return plain if plain == disguised else f"{plain}; disguised: {disguised}"
+
+
+def _stem(row: Row) -> str:
+    return row.file.rpartition(".")[0]
+
+
+def load_known() -> dict[str, Results]:
+    if not RESULTS.exists():
+        return {}
+    return {name: Results(**found) for name, found in json.loads(RESULTS.read_text("utf-8")).items()}
+
+
 def main() -> None:
-    corpus = Path(os.environ["PENSTOCK_TEST_KFP_CORPUS"])
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    found = rows(corpus, read_outcomes(Path(sys.argv[1])))
-    PAGE.write_text(page(found, commit), "utf-8")
-    bad = [row.file for row in found if {row.plain, row.disguised} != {"conforms"}]
-    words = [f"{PAGE}: {len(found)} pipelines, {len(found) - len(bad)} conform"]
+    setup, results = sys.argv[1], Path(sys.argv[2])
+    if setup not in SETUPS:
+        sys.exit(f"there is no {setup!r}; there are: {', '.join(SETUPS)}")
+    git = ["git", "rev-parse", "--short=12", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    corpus, own = corpus_rows(Path(os.environ["PENSTOCK_TEST_KFP_CORPUS"])), own_rows()
+    known = load_known()
+    now = Results(__version__, commit, f"{datetime.now(UTC):%Y-%m-%d}", *read_results(results, setup))
+    known[setup] = now
+    kept = {
+        name: {field: getattr(run, field) for field in Results.__dataclass_fields__}
+        for name, run in known.items()
+    }
+    RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", "utf-8")
+    PAGE.write_text(page(known, corpus, own), "utf-8")
+    rows = [*((row, now.corpus) for row in corpus), *((row, now.own) for row in own if now.own)]
+    bad = [row.file for row, outcomes in rows if _word(outcomes, row) != _GOOD]
+    words = [f"{PAGE}: {len(rows)} pipelines, {len(rows) - len(bad)} conform"]
     words += [f"  {name} does not, or was not run" for name in bad]
     sys.stdout.write("\n".join(words) + "\n")
 

@@ -47,7 +47,7 @@ finish 0
 """
 _WORK = """\
 sleep 0.1
-yes "item $1" | head -c 200000 >"$2"
+yes "item $1" | head -c 200000 >"$2" || finish 28
 mkdir -p "${3%/*}"
 printf %s "$1$1" >"$3"
 finish 0
