@@ -192,11 +192,14 @@ def load_settings(
 
 
 _PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
+_LONE_USER = re.compile(r"\b(https?://)[^\s:/@]+@")
 
 
 def mask_url(text: str) -> str:
-    """The text with the password of every URL in it replaced by ***."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    """The text with the password of every URL in it replaced by ***, also where it stands alone, as tokens
+    do.
+    """
+    return _LONE_USER.sub(r"\1***@", _PASSWORD.sub(r"\1:***@", text))
 
 
 def _here() -> Path:

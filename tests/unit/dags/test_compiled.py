@@ -17,6 +17,7 @@ NAMES = (
     "hello_world",
     "iris",
     "production",
+    "signed_report",
 )
 
 
@@ -32,7 +33,9 @@ def components(name: str) -> dict[str, str]:
 
 
 def compiled(name: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", yaml.safe_load((PIPELINES / "compiled" / f"{name}.yaml").read_text()))
+    """The pipeline's own document, which its Kubernetes configuration may follow."""
+    text = (PIPELINES / "compiled" / f"{name}.yaml").read_text()
+    return cast("dict[str, Any]", next(iter(yaml.safe_load_all(text))))
 
 
 def containers(name: str) -> Iterator[tuple[str, str]]:

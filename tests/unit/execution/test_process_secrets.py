@@ -106,8 +106,8 @@ def test_an_output_parameter_stays_as_it_is_and_the_manifest_says_so(home: Path)
     text = 'mkdir -p "${0%/*}"; printf %s "$PASSWORD" >"$0"'
     manifest = run(home, text, outputs={"o": ParameterType.STRING})
     assert manifest.parameters == {"o": VALUE}
-    assert manifest.notes["secrets_put_out"] == "it put out a secret, which is recorded as it stands: o"
-    assert "recorded as it stands: o" in log_of(home)
+    assert manifest.notes["secrets_put_out"] == "o"
+    assert log_of(home) == "penstock: recorded as they stand, with a secret in them: o\n"
 
 
 def test_of_a_failed_task_with_secrets_only_log_and_manifest_stay(home: Path) -> None:

@@ -253,9 +253,8 @@ class ProcessAttempt:
         if needs_places(self._order):
             prune(places)
         if exposed := sorted(name for name, value in values.parameters.items() if self._shows(value)):
-            text = f"it put out a secret, which is recorded as it stands: {', '.join(exposed)}"
-            notes["secrets_put_out"] = text
-            self._folder.note(text)
+            notes["secrets_put_out"] = ", ".join(exposed)
+            self._folder.note(f"recorded as they stand, with a secret in them: {notes['secrets_put_out']}")
         return OutputManifest(
             attempt_id=self._order.attempt_id,
             outcome=found.outcome,

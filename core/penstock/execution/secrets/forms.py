@@ -19,7 +19,7 @@ MOST_LINES = 256
 _SENSITIVE = re.compile(
     r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ACCESS_KEY|SECRET_KEY|PRIVATE_KEY)($|_)"
 )
-_PASSWORD = re.compile(r"://[^\s:/@]*:([^\s/]+)@")
+_PASSWORD = re.compile(r"(://[^\s:/@]*):([^\s/]+)@")
 _LONE_USER = re.compile(r"\bhttps?://([^\s:/@]+)@")
 
 
@@ -46,11 +46,12 @@ def forms(value: bytes) -> set[bytes]:
 
 
 def logins(text: str) -> set[str]:
-    """The passwords of URLs in the text, and what stands alone in the place of both, as tokens do; also
-    unquoted.
+    """The passwords of URLs in the text, and what stands alone in the place of user and password, as tokens
+    do; also unquoted. A word that the text has elsewhere too, such as the user's name, is no password to hide.
     """
-    found = {*_PASSWORD.findall(text), *_LONE_USER.findall(text)}
-    return found | {unquote(one) for one in found}
+    found = {*(password for _, password in _PASSWORD.findall(text)), *_LONE_USER.findall(text)}
+    rest = _LONE_USER.sub("", _PASSWORD.sub(r"\1@", text))
+    return {way for one in found if one not in rest for way in (one, unquote(one))}
 
 
 def environment_secrets(variables: Mapping[str, str]) -> list[bytes]:

@@ -99,11 +99,13 @@ def test_variables_are_secret_by_their_names_and_by_passwords_in_urls() -> None:
         "MLFLOW_TRACKING_PASSWORD": "mlflow",
         "OPENAI_API_KEY": "sk-1",
         "PIP_INDEX_URL": "https://ann:pip-pw@index/simple",
-        "UV_INDEX": "https://ghp_token@index/simple",
+        "UV_INDEX": "https://ghp_token@index/simple https://ghp_token@index/more",
         "PENSTOCK_DATABASE_URL": "postgresql://postgres@127.0.0.1/x",
+        "MLFLOW_TRACKING_URI": "https://mlflow:mlflow-pw@mlflow/x",
+        "PENSTOCK_BROKER_URL": "amqp://penstock:penstock@broker/x",
         "TOKENIZERS_PARALLELISM": "false",
         "PATH": "/usr/bin",
     }
     assert set(environment_secrets(variables)) == {
-        b"hf_1", b"aws-secret", b"mlflow", b"sk-1", b"pip-pw", b"ghp_token",
+        b"hf_1", b"aws-secret", b"mlflow", b"sk-1", b"pip-pw", b"ghp_token", b"mlflow-pw",
     }  # fmt: skip
