@@ -22,10 +22,10 @@ def by(request: pytest.FixtureRequest) -> Means:
     return request.param
 
 
-def inside(by: Means, mounts: list[Mount | MemoryMount], script: str) -> str:
+def inside(by: Means, mounts: list[Mount | MemoryMount], script: str, scratch: Path | None = None) -> str:
     reading, writing = os.pipe()
     try:
-        child = spawn(["/bin/sh", "-c", script], mounts, by, output=writing)
+        child = spawn(["/bin/sh", "-c", script], mounts, by, output=writing, scratch=scratch)
     finally:
         os.close(writing)
     with os.fdopen(reading) as file:
@@ -60,3 +60,15 @@ def test_they_are_nowhere_in_a_command_line(by: Means, tmp_path: Path) -> None:
 def test_a_secret_of_no_keys_is_an_empty_folder(by: Means, tmp_path: Path) -> None:
     (tmp_path / "hidden").touch()
     assert inside(by, [MemoryMount({}, tmp_path)], f"ls '{tmp_path}'") == ""
+
+
+def test_a_place_that_does_not_exist_is_made_beside_a_file_that_is_mounted(tmp_path: Path) -> None:
+    if means() is not Means.THREAD:
+        pytest.skip("only root may do this")
+    (tmp_path / "here").write_text("from there")
+    (tmp_path / "there").touch()
+    (tmp_path / "scratch").mkdir()
+    mounts = [Mount(tmp_path / "here", tmp_path / "there"), MemoryMount(FILES, tmp_path / "new" / "place")]
+    script = f"cat '{tmp_path}/there' '{tmp_path}/new/place/user'"
+    assert inside(Means.THREAD, mounts, script, tmp_path / "scratch") == "from thereann"
+    assert not (tmp_path / "new").exists()

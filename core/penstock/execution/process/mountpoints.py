@@ -17,7 +17,8 @@ ROOT = Path("/")
 
 
 def make_mount_points(targets: Sequence[Path], scratch: Path, bind: Bind) -> None:
-    """Make every target a directory, in the mount namespace of the calling thread. Raises OSError.
+    """Make every target that does not exist a directory, in the mount namespace of the calling thread. Raises
+    OSError.
 
     `scratch` is an empty directory outside all targets; what is made in it may be removed when the task has
     ended.
@@ -30,7 +31,7 @@ def make_mount_points(targets: Sequence[Path], scratch: Path, bind: Bind) -> Non
         os.chroot(scratch / "root")
         os.chdir("/")
     for index, one in enumerate(targets):
-        if one.is_dir():
+        if one.exists():
             continue
         existing = next(above for above in one.parents if above.is_dir())
         place = scratch / str(index)
