@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,14 +32,18 @@ _COLUMNS = (
     _a.state,
     _a.created_at,
 )
-_writer = (
-    sa.select(executions.c.run_id, executions.c.path, edges.c.artifact_id)
-    .select_from(edges.join(executions, executions.c.id == edges.c.execution_id))
-    .join(run_heads, run_heads.c.run_id == executions.c.run_id)
-    .where(edges.c.direction == Direction.OUTPUT.value)
-    .order_by(executions.c.created_at)
+_MADE_BY = sa.select(edges.c.artifact_id, edges.c.execution_id).where(
+    edges.c.artifact_id.in_(sa.bindparam("wanted", expanding=True)),
+    edges.c.direction == Direction.OUTPUT.value,
 )
-_WRITERS = _writer.where(edges.c.artifact_id.in_(sa.bindparam("wanted", expanding=True)))
+LIVING = (
+    sa.select(executions.c.id, executions.c.run_id, executions.c.path)
+    .join(run_heads, run_heads.c.run_id == executions.c.run_id)
+    .where(executions.c.id.in_(sa.bindparam("wanted", expanding=True)))
+)
+"""Of the executions those whose runs are not being removed. Asked for by themselves: in one query with edges,
+PostgreSQL reads all executions where it expects many.
+"""
 _KNOWN = (
     sa.select(_a.id)
     .where(_a.id.in_(sa.bindparam("wanted", expanding=True)))
@@ -274,16 +278,27 @@ def _artifact(row: Sequence[Any]) -> Artifact:
 
 
 def _with_writers(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> list[ArtifactRecord]:
-    writers: dict[str, tuple[str, str]] = {}
-    wanted = [row[0] for row in rows]
-    for start in range(0, len(wanted), 500):
-        for run_id, path, artifact_id in connection.execute(
-            _WRITERS, {"wanted": wanted[start : start + 500]}
-        ):
-            writers.setdefault(artifact_id, (run_id, path))
+    makers: dict[str, str] = {
+        row[0]: row[1] for row in _chunked(connection, _MADE_BY, [row[0] for row in rows])
+    }
+    writers = {
+        execution_id: (run_id, path)
+        for execution_id, run_id, path in _chunked(connection, LIVING, sorted(set(makers.values())))
+    }
     return [
         ArtifactRecord(
-            _artifact(row), row[9], ArtifactState(row[10]), row[11], *writers.get(row[0], (None, None))
+            _artifact(row),
+            row[9],
+            ArtifactState(row[10]),
+            row[11],
+            *writers.get(makers.get(row[0], ""), (None, None)),
         )
         for row in rows
     ]
+
+
+def _chunked(
+    connection: sa.Connection, statement: sa.Executable, wanted: Sequence[str]
+) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(wanted), 500):
+        yield from connection.execute(statement, {"wanted": wanted[start : start + 500]})

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.errors import NotFoundError
-from penstock.store.artifacts import Artifacts
+from penstock.store.artifacts import LIVING, Artifacts
 from penstock.store.connection import Database
 from penstock.store.executions import COLUMNS, execution
 from penstock.store.records import Direction, Edge, ExecutionState, Lineage
 from penstock.store.runs import Runs
-from penstock.store.schema import artifacts, edges, executions, pipeline_versions, run_heads, runs
+from penstock.store.schema import artifacts, edges, executions, pipeline_versions, removals, run_heads, runs
 
 DEPTH = 50
 LIMIT = 1000
-_ALL = 1 << 62
+_PAGE = 500
 
 _x = executions.c
 _e = edges.c
@@ -36,41 +36,34 @@ _INPUTS = sa.select(_e.artifact_id).where(_e.execution_id.in_(_WANTED), _e.direc
 _OUTPUTS = sa.select(_e.artifact_id).where(_e.execution_id.in_(_WANTED), _e.direction.in_(_PUT_OUT))
 
 
-def _at_artifacts(direction: Direction, *columns: sa.Column[Any]) -> sa.Select[Any]:
-    """Executions, but not those of runs that are being removed."""
-    return (
-        sa.select(*columns)
-        .join(executions, _x.id == _e.execution_id)
-        .join(run_heads, run_heads.c.run_id == _x.run_id)
-        .where(_e.artifact_id.in_(_WANTED), _e.direction == direction.value)
-    )
-
-
 _READERS = (
-    _at_artifacts(Direction.INPUT, _e.execution_id)
+    sa.select(_e.execution_id)
+    .where(_e.artifact_id.in_(_WANTED), _e.direction == Direction.INPUT.value)
     .distinct()
     .order_by(_e.execution_id.desc())
     .limit(sa.bindparam("many"))
+    .offset(sa.bindparam("past"))
 )
-_MAKERS = _at_artifacts(Direction.OUTPUT, _e.artifact_id, _e.execution_id)
-_FIRST_USER = _at_artifacts(Direction.REUSED, _e.execution_id).order_by(_e.execution_id).limit(1)
+_MAKERS = sa.select(_e.artifact_id, _e.execution_id).where(
+    _e.artifact_id.in_(_WANTED), _e.direction == Direction.OUTPUT.value
+)
+_USERS = (
+    sa.select(_e.execution_id)
+    .where(_e.artifact_id.in_(_WANTED), _e.direction == Direction.REUSED.value)
+    .order_by(_e.execution_id)
+    .limit(_PAGE)
+)
 _other = artifacts.alias("other")
-_SAME = (
-    sa.select(artifacts.c.id, _other.c.id)
-    .join(_other, sa.and_(_other.c.uri == artifacts.c.uri, _other.c.namespace == artifacts.c.namespace))
-    .where(
-        artifacts.c.id.in_(_WANTED),
-        artifacts.c.uri != "",
-        _other.c.id != artifacts.c.id,
-        sa.or_(
-            _other.c.sha256 == artifacts.c.sha256, _other.c.sha256.is_(None), artifacts.c.sha256.is_(None)
-        ),
+_AT_PLACE = (
+    sa.select(
+        *(artifacts.c.id, artifacts.c.namespace, artifacts.c.sha256, artifacts.c.created_at),
+        *(_other.c.id, _other.c.namespace, _other.c.sha256, _other.c.created_at),
     )
+    .join(_other, _other.c.uri == artifacts.c.uri)
+    .where(artifacts.c.id.in_(_WANTED), artifacts.c.uri != "")
     .order_by(_other.c.created_at, _other.c.id)
 )
-_EARLIER = _SAME.where(
-    sa.tuple_(_other.c.created_at, _other.c.id) < sa.tuple_(artifacts.c.created_at, artifacts.c.id)
-)
+_REMOVING = sa.select(removals.c.run_id).where(removals.c.purged_at.is_(None)).limit(1)
 _KINDS = (
     sa.select(_x.id, _x.run_id, _x.path, _x.created_at, runs.c.created_at, _v.pipeline_id)
     .join(runs, runs.c.id == _x.run_id)
@@ -174,6 +167,7 @@ class _Walk:
     def __init__(self, connection: sa.Connection, *, upstream: bool) -> None:
         self._connection = connection
         self._upstream = upstream
+        self._removing = connection.execute(_REMOVING).one_or_none() is not None
         self.same: dict[str, str] = {}
 
     def executions(self, artifact_id: str, depth: int, enough: int | None) -> Iterator[tuple[str, int]]:
@@ -185,7 +179,10 @@ class _Walk:
             if not frontier or (enough is not None and len(found) >= enough):
                 return
             frontier += self._others(frontier, known)
-            reached = self._makers(frontier) if self._upstream else self._readers(frontier, found, enough)
+            if self._upstream:
+                reached = self._makers(frontier)
+            else:
+                reached = self._readers(frontier, found, None if enough is None else enough - len(found))
             level = sorted(reached - found.keys(), reverse=True)
             found.update(dict.fromkeys(level, distance))
             yield from ((execution_id, distance) for execution_id in level)
@@ -196,38 +193,60 @@ class _Walk:
     def known_as(self, artifact_id: str) -> str:
         return self.same.get(artifact_id, artifact_id)
 
-    def rows(self, statement: sa.Executable, wanted: Sequence[str], **more: int) -> Iterator[Sequence[Any]]:
-        for start in range(0, len(wanted), 500):
-            yield from self._connection.execute(statement, {"wanted": wanted[start : start + 500], **more})
+    def rows(self, statement: sa.Executable, wanted: Sequence[str]) -> Iterator[Sequence[Any]]:
+        for start in range(0, len(wanted), _PAGE):
+            yield from self._connection.execute(statement, {"wanted": wanted[start : start + _PAGE]})
 
     def _others(self, frontier: Sequence[str], known: set[str]) -> list[str]:
         """Further records of the contents. Upstream only the first counts: who came later found it there."""
-        found: dict[str, None] = {}
+        found: list[str] = []
         led: set[str] = set()
-        for one, other in list(self.rows(_EARLIER if self._upstream else _SAME, frontier)):
-            if other in known or (self._upstream and one in led):
+        for row in self.rows(_AT_PLACE, frontier):
+            one, owner, sha256, at = row[:4]
+            other, other_owner, other_sha256, other_at = row[4:]
+            same = owner == other_owner and (sha256 == other_sha256 or None in (sha256, other_sha256))
+            if (
+                not same
+                or other in known
+                or (self._upstream and (one in led or (other_at, other) > (at, one)))
+            ):
                 continue
             led.add(one)
             known.add(other)
             self.same[other] = self.known_as(one)
-            found[other] = None
-        return list(found)
+            found.append(other)
+        return found
 
-    def _readers(self, frontier: Sequence[str], found: dict[str, int], enough: int | None) -> set[str]:
-        many = _ALL if enough is None else enough + len(found)
-        return {one for (one,) in self.rows(_READERS, frontier, many=many)}
+    def _readers(self, frontier: Sequence[str], found: Mapping[str, int], enough: int | None) -> set[str]:
+        """The newest that are not found yet; about as many as are `enough`, or all."""
+        reached: set[str] = set()
+        for start in range(0, len(frontier), _PAGE):
+            past, fresh, many = 0, 0, max(_PAGE, enough or 0)
+            wanted = {"wanted": frontier[start : start + _PAGE], "many": many}
+            while enough is None or fresh < enough:
+                page = list(self._connection.execute(_READERS, {**wanted, "past": past}).scalars())
+                living = self._living(one for one in page if one not in found)
+                fresh += len(living)
+                reached |= living
+                past += len(page)
+                if len(page) < many:
+                    break
+        return reached
 
     def _makers(self, frontier: Sequence[str]) -> set[str]:
         """Who made the artifacts; where that run was removed, the first that made use of one."""
-        made: set[str] = set()
-        reached: set[str] = set()
-        for artifact_id, execution_id in self.rows(_MAKERS, frontier):
-            made.add(artifact_id)
-            reached.add(execution_id)
+        makers = {row[0]: row[1] for row in self.rows(_MAKERS, frontier)}
+        reached = self._living(makers.values())
         for artifact_id in frontier:
-            if artifact_id not in made:
-                reached.update(one for (one,) in self.rows(_FIRST_USER, [artifact_id]))
+            if makers.get(artifact_id) not in reached:
+                users = self._living(one for (one,) in self.rows(_USERS, [artifact_id]))
+                reached.update(sorted(users)[:1])
         return reached
+
+    def _living(self, execution_ids: Iterable[str]) -> set[str]:
+        """Those whose runs are not being removed."""
+        found = set(execution_ids)
+        return {row[0] for row in self.rows(LIVING, sorted(found))} if self._removing else found
 
 
 def _newest(connection: sa.Connection, execution_ids: Sequence[str]) -> set[str]:

@@ -8,7 +8,7 @@ transaction. What it made and its logs are deleted next, by the caller; only the
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -59,14 +59,9 @@ _PINNED = (
     .join(pins, pins.c.artifact_id == _e.artifact_id)
     .where(_x.run_id.in_(_WANTED))
 )
-_user = executions.alias("user")
-_USERS = (
-    sa.select(_x.run_id, _user.c.run_id)
-    .join(_user, _user.c.cached_execution_id == _x.id)
-    .join(run_heads, _h.run_id == _user.c.run_id)
-    .where(_x.run_id.in_(_WANTED), _user.c.run_id != _x.run_id)
-    .distinct()
-)
+_DONE = sa.select(_x.id, _x.run_id).where(_x.run_id.in_(_WANTED))
+_USERS = sa.select(_x.cached_execution_id, _x.run_id).where(_x.cached_execution_id.in_(_WANTED))
+_LIVING = sa.select(_h.run_id).where(_h.run_id.in_(_WANTED))
 _PLACE = sa.func.rtrim(_r.pipeline_root, "/").concat("/").concat(pipelines.c.name).concat("/").concat(_r.id)
 _PLACES = (
     sa.select(_r.id, sa.case((_r.pipeline_root == "", ""), else_=_PLACE))
@@ -260,20 +255,30 @@ def _weigh(connection: sa.Connection, run_ids: Sequence[str], free: sa.Executabl
         kept[run_id] = f"{by} refers to what it made"
     for run_id, topic in _rows(connection, WAITING_RUNS, left):
         kept[run_id] = f"its records have not all arrived at {topic} yet"
-    _keep_origins(kept, _pairs(_rows(connection, _USERS, left)), set(left))
+    _keep_origins(kept, _users(connection, left), set(left))
     return Verdicts(tuple(run_id for run_id in run_ids if run_id not in kept), kept)
 
 
-def _keep_origins(kept: dict[str, str], users: Iterator[tuple[str, str]], candidates: set[str]) -> None:
-    """Add to `kept` the candidates that a run which stays has outputs from. `users`: (origin, user)."""
-    origins: dict[str, list[str]] = {}
-    for origin, user in users:
-        origins.setdefault(user, []).append(origin)
+def _users(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, set[str]]:
+    """The runs that have outputs from the cache, with those of the given runs that they have them from.
+
+    In steps, each by a list of keys: in one query PostgreSQL may read all that ever came from the cache.
+    """
+    run_of: dict[str, str] = {row[0]: row[1] for row in _rows(connection, _DONE, run_ids)}
+    origins: dict[str, set[str]] = {}
+    for execution_id, user in _rows(connection, _USERS, sorted(run_of)):
+        origins.setdefault(user, set()).add(run_of[execution_id])
+    living = {row[0] for row in _rows(connection, _LIVING, sorted(origins))}
+    return {user: found for user, found in origins.items() if user in living}
+
+
+def _keep_origins(kept: dict[str, str], origins: Mapping[str, set[str]], candidates: set[str]) -> None:
+    """Add to `kept` the candidates that a run which stays has outputs from."""
     todo = [user for user in origins if user in kept or user not in candidates]
     while todo:
         user = todo.pop()
-        for origin in origins.get(user, ()):
-            if origin not in kept:
+        for origin in sorted(origins.get(user, ())):
+            if origin not in kept and origin != user:
                 kept[origin] = f"run {user} has outputs of it from the cache"
                 todo.append(origin)
 

@@ -14,7 +14,15 @@ from penstock.store import AttemptState, ExecutionState, Rule, RunRecord, Store
 from penstock.store.schema import metadata
 from tests.unit.store.examples import end, execute, model, new_run, pipeline, task
 
-OUTLIVE = ("namespaces", "experiments", "pipelines", "pipeline_versions", "alembic_version", "removals")
+OUTLIVE = (
+    "namespaces",
+    "experiments",
+    "pipelines",
+    "pipeline_versions",
+    "alembic_version",
+    "removals",
+    "commits",
+)
 
 
 def remove(store: Store, *runs: RunRecord) -> dict[str, str]:
