@@ -75,10 +75,12 @@ def object_of(value: Json) -> dict[str, Json]:
 
 
 def _typed(value: Json, kind: ParameterType, where: str) -> Json:
-    """The executor output carries JSON values; only a text is made of what is none (KFP does neither, nor
-    checks).
+    """The executor output carries JSON values; only a text is made of what is none, and a number of a boolean,
+    which in Python is one (KFP does neither, nor checks).
     """
     found = normalize(value, where=where)
+    if isinstance(found, bool) and kind in (ParameterType.NUMBER_INTEGER, ParameterType.NUMBER_DOUBLE):
+        return int(found)
     if kind is ParameterType.STRING and found is not None:
         return to_text(found)
     if not matches(found, kind.value):

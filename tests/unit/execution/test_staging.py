@@ -209,6 +209,14 @@ def test_an_executor_output_that_cannot_be_used_fails_the_task(
     assert complaint in manifest.error
 
 
+def test_a_boolean_returned_for_a_number_is_one_as_in_python(home: Path) -> None:
+    for kind in (ParameterType.NUMBER_INTEGER, ParameterType.NUMBER_DOUBLE):
+        executor = says({"parameterValues": {"o": True}})
+        task = order(home, executor, kind.lower(), outputs={"o": kind}, output_artifacts=["model"])
+        found = run(home, task).parameters["o"]
+        assert (found, type(found)) == (1, int)
+
+
 def test_undeclared_outputs_are_left_out_and_told_of(home: Path) -> None:
     manifest = run(home, order(home, says({"parameterValues": {"x": 1}}), output_artifacts=["model"]))
     assert manifest.parameters == {}
