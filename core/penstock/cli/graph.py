@@ -47,13 +47,14 @@ def mermaid(pipeline: Pipeline) -> str:
     return "\n".join(lines)
 
 
-def traits(pipeline: Pipeline, task: Task) -> str:
-    """What sets the task apart: `loop over items, at most 2 at once; if …; retries 3`."""
+def traits(pipeline: Pipeline, task: Task) -> list[str]:
+    """What sets the task apart: `loop over items, at most 2 at once`, `if …`, `3 retries`."""
     found: list[str] = []
     loop = task.loop
     if loop is not None:
         literal = loop.raw if isinstance(loop, ParameterLoop) else None
         over = loop.items_input if literal is None else f"{len(literal)} items"
+        over = over.removeprefix("pipelinechannel--")
         found.append(
             f"loop over {over}" + (f", at most {loop.parallelism} at once" if loop.parallelism else "")
         )
@@ -71,14 +72,14 @@ def traits(pipeline: Pipeline, task: Task) -> str:
             found.append(executor.image)
         else:
             found.append("importer")
-    return "; ".join(found)
+    return found
 
 
 def _dag_lines(pipeline: Pipeline, component: Component, depth: int) -> Iterator[str]:
     dag = component.dag
     for task in dag.tasks.values() if dag is not None else ():
         after = f" after {', '.join(task.upstream)}" if task.upstream else ""
-        about = traits(pipeline, task)
+        about = "; ".join(traits(pipeline, task))
         yield "  " * depth + f"{task.name}{after}" + (f"  [{about}]" if about else "")
         yield from _dag_lines(pipeline, pipeline.component_of(task), depth + 1)
 

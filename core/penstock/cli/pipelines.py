@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from penstock.cli.graph import mermaid, outline
 from penstock.cli.run import read_pipeline
+from penstock.cli.svg import svg
 from penstock.errors import InvalidInputError
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
+from penstock.model import Pipeline
 
 app = typer.Typer(help="Pipelines: look at them.", no_args_is_help=True)
+
+_FORMS: dict[str, Callable[[Pipeline], str]] = {"text": outline, "mermaid": mermaid, "svg": svg}
 
 
 @app.callback()
@@ -25,11 +30,12 @@ def show(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Compiled pipeline, or pipeline.py[:function].")
     ],
-    output: Annotated[str, typer.Option("--output", "-o", help="text or mermaid.")] = "text",
+    output: Annotated[str, typer.Option("--output", "-o", help="text, mermaid or svg.")] = "text",
 ) -> None:
     """Show a pipeline's inputs, tasks and outputs."""
-    if output not in ("text", "mermaid"):
-        raise InvalidInputError(f"--output is text or mermaid, not '{output}'")
+    draw = _FORMS.get(output)
+    if draw is None:
+        raise InvalidInputError(f"--output is text, mermaid or svg, not '{output}'")
     with Workspace(load_settings()) as workspace:
         pipeline = read_pipeline(workspace, file)
-    typer.echo(outline(pipeline) if output == "text" else mermaid(pipeline))
+    typer.echo(draw(pipeline))

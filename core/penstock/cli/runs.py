@@ -13,6 +13,7 @@ from penstock.cli.progress import seconds_text, state_text
 from penstock.cli.references import RunName, TaskPath, find_run, find_task, short
 from penstock.cli.report import print_report
 from penstock.cli.run import drive, read_arguments
+from penstock.cli.svg import svg
 from penstock.cli.table import print_table, when
 from penstock.errors import InvalidInputError
 from penstock.execution.reopening import reopen_run
@@ -68,10 +69,22 @@ def list_runs(
 
 
 @app.command("get")
-def get_run(run: RunName, as_json: AsJson = False) -> None:
+def get_run(
+    run: RunName,
+    as_json: AsJson = False,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="text, or svg: the pipeline in the colours of its tasks.")
+    ] = "text",
+) -> None:
     """Show a run: its tasks with their states, outputs and artifacts."""
+    if output not in ("text", "svg"):
+        raise InvalidInputError(f"--output is text or svg, not '{output}'")
     with Workspace(load_settings()) as workspace:
         record = find_run(workspace, run)
+        if output == "svg":
+            pipeline = open_session(workspace.store, record.id).pipeline
+            typer.echo(svg(pipeline, workspace.result(record.id)))
+            return
         result = workspace.result(record.id)
         abandoned = not record.state.ended and not workspace.is_driven(record)
     if as_json:

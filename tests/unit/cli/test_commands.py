@@ -184,6 +184,12 @@ class TestPipelines:
         assert "  root_2 -.-> root_3" in lines
         assert any("never<br/>if int(x) > 2" in line for line in lines)
 
+    def test_svg_is_a_picture_of_it(self, penstock: Penstock, everything: Path) -> None:
+        lines = penstock("pipelines", "show", everything, "-o", "svg").lines
+
+        assert lines[0].startswith("<svg ") and lines[-1] == "</svg>"
+        assert any("loop over 2 items" in line for line in lines)
+
     def test_another_form_is_refused(self, penstock: Penstock, adding: Path) -> None:
         answer = penstock("pipelines", "show", adding, "-o", "svgz")
 
