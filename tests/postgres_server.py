@@ -1,4 +1,4 @@
-"""PostgreSQL servers that a test may stop and kill, and a way to cut the connections to one at a chosen moment."""
+"""PostgreSQL servers that a test may stop and kill, and connections that it may cut at a chosen moment."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from penstock.execution import embedded, lease
 from penstock.execution.control import LocalControl
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
-from penstock.model import State, TaskRun
+from penstock.model import State
 from penstock.store import RunRecord, Store
 from tests.conftest import ROOT
 from tests.documents import TEXT, Group, Shell, given, pipeline, write
@@ -198,11 +198,11 @@ class TestARestart:
         once(marks, items=12)
 
     def test_who_insists_need_not_wait_for_the_database(self, server: PostgresServer, tmp_path: Path) -> None:
-        """The first Ctrl-C stops the tasks, the second one leaves; the run is canceled later by who resumes."""
+        """The first Ctrl-C stops the tasks, the second one leaves; resumed later, the run goes on."""
         marks = tmp_path / "marks"
         document = write(pipeline("long", Shell("long", mark(marks, "sleep 60"))), tmp_path / "long.yaml")
         process = Program(tmp_path / "home", server.url).start("run", document)
-        eventually(lambda: marks.exists())
+        eventually(marks.exists)
         server.stop()
 
         process.send_signal(signal.SIGINT)

@@ -60,7 +60,8 @@ class Database:
         self.backend = backend
         self.engine = backend.engine
         self.absence = Absence()
-        self._readers = self.engine.execution_options(penstock_reader=True)
+        self._readers = self.engine.execution_options(penstock_purpose="read")
+        self._upkeep = self.engine.execution_options(penstock_purpose="upkeep")
         self._writer = threading.Lock() if backend.one_writer else None
         self._current = _Transaction()
         _opened.add(self)
@@ -71,8 +72,9 @@ class Database:
         return self._current.connection is not None
 
     @contextmanager
-    def write(self) -> Generator[sa.Connection]:
+    def write(self, *, upkeep: bool = False) -> Generator[sa.Connection]:
         """A connection in this thread's write transaction: the open one, or one that commits at the end.
+        For `upkeep` it needs none of our tables.
 
         All of a transaction happens or none: once an inner part has failed, the outermost cannot commit.
         Raises StoreError for what the database reports, StoreAwayError when the connection was lost and
@@ -92,7 +94,7 @@ class Database:
         if self._writer is not None and not self._writer.acquire(timeout=patience):
             raise StoreError(f"another thread has held the database for {patience:g} s; try again")
         try:
-            connection = self._begin(self.engine)
+            connection = self._begin(self._upkeep if upkeep else self.engine)
             with connection:
                 current.connection = connection
                 yield connection
@@ -102,7 +104,7 @@ class Database:
                     raise StoreError(
                         f"nothing of the transaction was recorded: a part of it failed ({current.failure})"
                     ) from current.failure
-                self._commit(connection)
+                self._commit(connection, marked=not upkeep)
             self.absence.over()
         except DBAPIError as error:
             raise self._explain(error) from error
@@ -169,7 +171,7 @@ class Database:
                     raise explained from error
                 self.absence.wait(explained)
 
-    def _commit(self, connection: sa.Connection) -> None:
+    def _commit(self, connection: sa.Connection, *, marked: bool) -> None:
         """Raises StoreAwayError when the connection was lost and nothing was recorded.
 
         Lost in the COMMIT itself, the database is asked what became of it once it answers again.
@@ -179,10 +181,10 @@ class Database:
         except DBAPIError as error:
             explained = self._explain(error)
             committed = self.backend.committed
-            if committed is None or not isinstance(explained, StoreAwayError):
+            if committed is None or not marked or not isinstance(explained, StoreAwayError):
                 raise
             while True:
-                with self._begin(self._readers) as later:
+                with self._begin(self._upkeep) as later:
                     try:
                         found = committed(later, connection)
                     except DBAPIError as again:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 
 from penstock.errors import InvalidInputError, PenstockError, StoreAwayError, StoreError
 from penstock.store.connection import Backend
+from penstock.store.ids import new_id
 
 PATIENCE = 30.0
 """Seconds that a writer waits for another one's lock."""
@@ -37,13 +38,20 @@ _CONNECT: Mapping[str, Any] = {
 _OPTIONS = f"-c lock_timeout={PATIENCE:.0f}s -c idle_in_transaction_session_timeout={_IDLE_SECONDS}s"
 _SETTLING = 30.0
 
-_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text, pg_backend_pid()"
-"""Row locks and compare-and-set order the writers of a run, each statement sees what was committed before it.
-The transaction's id tells later whether it was committed.
-"""
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""Row locks and compare-and-set order the writers of a run; each statement sees what was committed before it."""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-_STATUS = sa.text("SELECT pg_xact_status(CAST(:id AS xid8))")
+# Each transaction leaves its number with its connection, to be asked for when the answer to its COMMIT is lost.
+# (PostgreSQL's own pg_xact_status cannot tell after a crash, which may hand out an id a second time.)
+_CLOCK = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) AS DOUBLE PRECISION)"
+_FORGOTTEN_SECONDS = 86400
+_ENTER = (
+    f"DELETE FROM commits WHERE at < {_CLOCK} - {_FORGOTTEN_SECONDS};"
+    f" INSERT INTO commits (connection, number, at) VALUES ('%s', 0, {_CLOCK}) ON CONFLICT DO NOTHING"
+)
+_MARK = f"UPDATE commits SET number = %s, at = {_CLOCK} WHERE connection = '%s' RETURNING pg_backend_pid()"
+_MARKED = sa.text("SELECT number FROM commits WHERE connection = :id FOR UPDATE SKIP LOCKED")
 _TERMINATE = sa.text("SELECT pg_terminate_backend(:pid)")
 
 
@@ -105,23 +113,41 @@ def _engine(url: sa.URL) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
-        if connection.get_execution_options().get("penstock_reader"):
+        purpose = connection.get_execution_options().get("penstock_purpose")
+        if purpose == "read":
             connection.exec_driver_sql(_READ)
-            return
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(_WRITE)
-            cast("Any", cursor).nextset()
-            connection.execution_options(penstock_transaction=cursor.fetchone())
-        except connection.dialect.loaded_dbapi.Error as error:
-            connection.invalidate(error)
-            raise DBAPIError.instance(
-                _WRITE, None, error, connection.dialect.loaded_dbapi.Error, connection_invalidated=True
-            ) from error
-        finally:
-            cursor.close()
+        elif purpose == "upkeep":
+            connection.exec_driver_sql(_WRITE)
+        else:
+            _begin_marked(connection)
 
     return engine
+
+
+def _begin_marked(connection: sa.Connection) -> None:
+    """Begin, and leave the transaction's number, in one message to the server."""
+    known = connection.info
+    if "penstock_id" not in known:
+        known["penstock_id"], known["penstock_number"] = new_id(), 0
+        connection.exec_driver_sql(_ENTER % known["penstock_id"])
+    known["penstock_number"] += 1
+    name, number = known["penstock_id"], known["penstock_number"]
+    cursor = cast("Any", connection.connection.cursor())
+    base = connection.dialect.loaded_dbapi.Error
+    try:
+        cursor.execute(f"{_WRITE}; {_MARK % (number, name)}")
+        cursor.nextset()
+        row = cursor.fetchone()
+        if row is None:  # unused for so long that it was forgotten
+            cursor.execute(_ENTER % name)
+            cursor.execute(_MARK % (number, name))
+            row = cursor.fetchone()
+    except base as error:
+        connection.invalidate(error)
+        raise DBAPIError.instance(_WRITE, None, error, base, connection_invalidated=True) from error
+    finally:
+        cursor.close()
+    connection.execution_options(penstock_transaction=(name, number, row[0]))
 
 
 def _listed(found: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -130,15 +156,15 @@ def _listed(found: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def _committed(later: sa.Connection, lost: sa.Connection) -> bool | None:
     """Whether the transaction of a connection that was lost in its COMMIT was committed after all."""
-    transaction, process = lost.get_execution_options()["penstock_transaction"]
+    name, number, process = lost.get_execution_options()["penstock_transaction"]
     until = time.monotonic() + _SETTLING
-    while (status := later.execute(_STATUS, {"id": transaction}).scalar_one()) == "in progress":
-        # The server does not know yet that we are gone, or that we wanted to commit.
-        later.execute(_TERMINATE, {"pid": process})
+    while (found := later.execute(_MARKED, {"id": name}).scalar_one_or_none()) is None:
+        # It goes on: the server does not know yet that we are gone, or that we wanted to commit.
         if time.monotonic() > until:
             return None
+        later.execute(_TERMINATE, {"pid": process})
         time.sleep(0.05)
-    return None if status is None else status == "committed"
+    return found == number
 
 
 _USER = re.compile(

@@ -308,6 +308,9 @@ removals = _table(
 Once `purged_at` is set, the records are gone and the content and logs are next; the row goes last.
 """
 
+commits = _table("commits", _key("connection"), _count("number"), _time("at", null=False))
+"""The last transaction that each connection to a server has committed (see `postgresql`)."""
+
 schema_version = _table(
     "alembic_version",
     sa.Column("version_num", sa.String(32), nullable=False),

@@ -56,8 +56,8 @@ def create_engine(path: Path) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
-        reader = connection.get_execution_options().get("penstock_reader")
-        connection.exec_driver_sql("BEGIN" if reader else "BEGIN IMMEDIATE")
+        purpose = connection.get_execution_options().get("penstock_purpose")
+        connection.exec_driver_sql("BEGIN" if purpose == "read" else "BEGIN IMMEDIATE")
 
     return engine
 

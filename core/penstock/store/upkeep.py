@@ -79,7 +79,7 @@ def _examined(database: Database, clock: Callable[[], float]) -> Health:
     if version != migrations.HEAD:
         problem = migrations.behind(place, version)
     elif served:
-        with database.write() as connection:
+        with database.write(upkeep=True) as connection:
             read_only, encoding, granted = connection.execute(_FITNESS).one()
         if read_only == "on":
             problem = (

@@ -74,7 +74,7 @@ def indexes(database: Database) -> dict[str, str]:
 def test_both_ways_give_the_same_schema(fresh: Fresh) -> None:
     at_once, by_steps = fresh(), fresh()
     migrations.bring_up_to_date(at_once)
-    with by_steps.write() as connection:
+    with by_steps.write(upkeep=True) as connection:
         migrations.upgrade(connection)
     assert described(at_once) == described(by_steps)
     assert set(described(at_once)) == set(metadata.tables)
@@ -90,7 +90,7 @@ def test_alembic_finds_nothing_to_add(fresh: Fresh) -> None:
     from alembic.migration import MigrationContext
 
     database = fresh()
-    with database.write() as connection:
+    with database.write(upkeep=True) as connection:
         migrations.upgrade(connection)
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
     assert [one for one in differences if "alembic_version" not in str(one)] == []
@@ -100,14 +100,14 @@ def test_a_schema_goes_down_and_up_again(fresh: Fresh) -> None:
     database = fresh()
     migrations.bring_up_to_date(database)
     before = described(database)
-    with database.write() as connection:
+    with database.write(upkeep=True) as connection:
         migrations.downgrade(connection, "base")
         assert migrations.current(connection) is None
     assert set(described(database)) == {"alembic_version"}
-    with database.write() as connection:
+    with database.write(upkeep=True) as connection:
         migrations.upgrade(connection)
     assert described(database) == before
-    with database.write() as connection:
+    with database.write(upkeep=True) as connection:
         migrations.downgrade(connection, "base")
     migrations.bring_up_to_date(database)
     assert described(database) == before
@@ -115,7 +115,7 @@ def test_a_schema_goes_down_and_up_again(fresh: Fresh) -> None:
 
 def test_a_failed_migration_leaves_the_database_as_it_was(fresh: Fresh) -> None:
     database = fresh()
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
+    with pytest.raises(ZeroDivisionError), database.write(upkeep=True) as connection:
         migrations.upgrade(connection)
         raise ZeroDivisionError
     assert described(database) == {}
@@ -131,7 +131,7 @@ def test_many_that_bring_a_database_up_to_date_at_once_make_it_once(fresh: Fresh
 
 def test_the_database_of_another_program_is_refused_and_untouched(fresh: Fresh) -> None:
     database = fresh()
-    with database.write() as connection:
+    with database.write(upkeep=True) as connection:
         connection.execute(sa.text("CREATE TABLE bookmarks (url TEXT)"))
     with pytest.raises(InvalidInputError, match=r"belongs to another program \(it has a table 'bookmarks'\)"):
         migrations.bring_up_to_date(database)

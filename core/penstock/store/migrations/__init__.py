@@ -80,7 +80,7 @@ def bring_up_to_date(database: Database) -> str | None:
     Any number of processes may do so at once. Raises InvalidInputError for the database of another program,
     or of a newer penstock.
     """
-    with database.write() as connection:
+    with database.write(upkeep=True) as connection:
         if database.backend.served:
             connection.execute(_LOCK)
         version = current(connection)

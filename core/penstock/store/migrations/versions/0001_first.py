@@ -86,6 +86,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_removals_purged_at", "removals", ["purged_at"])
     op.create_table(
+        "commits",
+        sa.Column("connection", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("connection", name="pk_commits"),
+    )
+    op.create_table(
         "experiments",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("namespace", sa.Text(), nullable=False),
@@ -295,6 +302,7 @@ def downgrade() -> None:
     op.drop_table("pipeline_versions")
     op.drop_table("pipelines")
     op.drop_table("experiments")
+    op.drop_table("commits")
     op.drop_table("removals")
     op.drop_table("pins")
     op.drop_table("artifacts")
