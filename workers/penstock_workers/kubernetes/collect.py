@@ -97,7 +97,7 @@ def manifest_of(
         except TaskError as problem:
             end = replace(end, outcome=Outcome.FAILED, reason=Reason.OUTPUT, error=str(problem))
     error = end.error
-    if end.reason is Reason.EXIT_CODE and end.exit_code is not None:
+    if end.reason is Reason.EXIT_CODE and error.endswith(f"exit code {end.exit_code}"):
         last = last_line_of(log)
         error += f": {last}" if last else "; its log does not say why"
     ended = end.ended_at or time.time()

@@ -19,6 +19,7 @@ from penstock.execution.environments.bootstrap import PipInstall
 from penstock.execution.environments.environment import with_old_urllib3, without_dummies
 from penstock.execution.environments.pipsettings import masked
 from penstock.execution.order import LaunchOrder
+from penstock.execution.process.log_tail import last_line_of
 from penstock.model import Json, JsonObject
 from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.api import ExistsError, FullError, KubernetesApi
@@ -26,7 +27,7 @@ from penstock_workers.kubernetes.collect import parse_report
 from penstock_workers.kubernetes.diagnosis import Patience, Standing, diagnose, message_of
 from penstock_workers.kubernetes.pod import ENVIRONMENT, MAIN, PROGRAM, STAGING, PodSettings, program
 from penstock_workers.kubernetes.podspec import literal, parts_of
-from penstock_workers.kubernetes.sheet import Environment, upload_fields
+from penstock_workers.kubernetes.sheet import Environment, bring_sheet, upload_fields
 from penstock_workers.kubernetes.signing import SigningStore
 from penstock_workers.kubernetes.task import PodTask
 
@@ -131,10 +132,11 @@ class PodEnvironments:
         log = self._api.log(pod, MAIN) or b""
         logger.info("installing packages for task %s failed: %s", order.path, log.decode(errors="replace"))
         self._api.delete("pods", pod)
-        raise TaskError(
-            f"the packages of task '{order.task_name}' cannot be installed: "
-            + (failed.get("text", "").removeprefix("packages cannot be installed: ") or error)
-        )
+        why = failed.get("text", "").removeprefix("packages cannot be installed: ")
+        if not why:
+            why = error.replace(f"task '{order.task_name}'", "the pod that installs them")
+            why += f": {last}" if (last := last_line_of(log)) else ""
+        raise TaskError(f"the packages of task '{order.task_name}' cannot be installed: {why}")
 
     def _read(self, key: str) -> Environment | None:
         data = self._store.read(f"{self._uri(key)}/environment.json")
@@ -168,7 +170,8 @@ class PodEnvironments:
         }
         if self._store.authorities:
             sheet["ca"] = self._store.authorities
-        variables = {**_pip_variables(task), "PENSTOCK_SHEET": json.dumps(sheet)}
+        brought = bring_sheet(f"{self._uri(key)}.penstock/sheet.json", sheet, self._store)
+        variables = {**_pip_variables(task), **brought}
         container: JsonObject = {
             **({"imagePullPolicy": settings.pull_policy} if settings.pull_policy else {}),
             **parts.container,

@@ -64,14 +64,14 @@ def sheets(
         *(path for path, _ in outgoing.artifacts.values()),
     ]
     coming: JsonObject = {"inputs": incoming, "places": places, "upload": upload, **shared}
+    beside = f"{order.task_uri}.penstock/sheet"
     if task.shape is Shape.BESIDE:
         return {
-            STAGE_IN: _variables(order, store, "in", {"mode": "in", "shared": SHARED, **coming}),
-            STAGE_OUT: _variables(
-                order,
-                store,
-                "out",
+            STAGE_IN: bring_sheet(f"{beside}-in.json", {"mode": "in", "shared": SHARED, **coming}, store),
+            STAGE_OUT: bring_sheet(
+                f"{beside}-out.json",
                 {"mode": "out", "shared": SHARED, "outputs": outputs, "upload": upload, **shared},
+                store,
             ),
         }
     words: list[Json] = [*task.command, *task.args]
@@ -84,7 +84,7 @@ def sheets(
             "root": ENVIRONMENT,
             "command": [*task.bootstrap, *words],
         }
-    return {MAIN: _variables(order, store, "run", sheet)}
+    return {MAIN: bring_sheet(f"{beside}.json", sheet, store)}
 
 
 def upload_fields(prefix: str, store: SigningStore) -> JsonObject:
@@ -128,10 +128,10 @@ def _input(one: Incoming, store: SigningStore) -> JsonObject | None:
     return {**sheet, "sha256": artifact.sha256} if artifact.sha256 else sheet
 
 
-def _variables(order: LaunchOrder, store: SigningStore, name: str, sheet: JsonObject) -> dict[str, str]:
+def bring_sheet(uri: str, sheet: JsonObject, store: SigningStore) -> dict[str, str]:
+    """The variables that bring the sheet; a large one is stored at `uri`."""
     text = json.dumps(sheet, separators=(",", ":"))
     if len(text) <= INLINE_BYTES:
         return {"PENSTOCK_SHEET": text}
-    uri = f"{order.task_uri}.penstock/sheet-{name}.json"
     store.write(uri, text.encode())
     return {"PENSTOCK_SHEET_URL": store.get_url(uri)}

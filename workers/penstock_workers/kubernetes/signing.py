@@ -5,6 +5,7 @@ and a policy for the keys below one attempt.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,7 +49,8 @@ class SigningStore:
         self._store = store
         self._config = replace(store.config, endpoint=endpoint.rstrip("/")) if endpoint else store.config
         self._signer: Client | None = None
-        bundle = store.config.ca_bundle
+        # What this machine trusts for all it does is its own affair; images bring their own.
+        bundle = store.config.ca_bundle if store.config.ca_bundle == os.environ.get("AWS_CA_BUNDLE") else ""
         self.authorities = Path(bundle).read_text("utf-8") if bundle else ""
 
     def serves(self, uri: str) -> bool:

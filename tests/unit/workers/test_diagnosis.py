@@ -1,0 +1,246 @@
+"""The truth table: what a pod's status means, in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.execution.manifest import Outcome
+from penstock.model import Reason
+from penstock_workers.kubernetes.collect import judge, parse_report
+from penstock_workers.kubernetes.diagnosis import Patience, Standing, diagnose, vanished
+from penstock_workers.kubernetes.shape import Shape
+
+CREATED = "2026-01-02T03:04:05Z"
+NOW = 1767323045.0
+
+
+def pod(phase: str, state: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
+    deleted = {"deletionTimestamp": CREATED} if status.pop("deleted", False) else {}
+    containers = [{"name": "main", "state": state}] if state is not None else []
+    limits = {"limits": {"memory": "100Mi"}}
+    return {
+        "metadata": {"name": "p", "creationTimestamp": CREATED, **deleted},
+        "spec": {
+            "activeDeadlineSeconds": 5,
+            "containers": [{"name": "main", "image": "i:1", "resources": limits}],
+        },
+        "status": {"phase": phase, "containerStatuses": containers, **status},
+    }
+
+
+def ended(code: int, **more: Any) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "startedAt": CREATED, "finishedAt": CREATED, **more}}
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def unscheduled(message: str) -> list[dict[str, Any]]:
+    return [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]
+
+
+def disrupted(reason: str) -> list[dict[str, Any]]:
+    return [{"type": "DisruptionTarget", "status": "True", "reason": reason}]
+
+
+PULL = 'failed to pull and unpack image "docker.io/i:1": failed to resolve reference "docker.io/i:1": '
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "reason", "sentence"),
+    [
+        (pod("Succeeded", ended(0)), Outcome.SUCCEEDED, None, ""),
+        (pod("Failed", ended(3)), Outcome.FAILED, Reason.EXIT_CODE, "task 't' ended with exit code 3"),
+        (pod("Failed", ended(137)), Outcome.FAILED, Reason.EXIT_CODE, "killed by SIGKILL (exit code 137)"),
+        (
+            pod("Failed", ended(137, reason="OOMKilled")),
+            Outcome.FAILED,
+            Reason.OUT_OF_MEMORY,
+            "it needed more than its memory limit of 100Mi",
+        ),
+        (
+            pod(
+                "Failed",
+                ended(128, reason="StartError", message='x: exec: "/no": stat /no: nothing: unknown'),
+            ),
+            Outcome.FAILED,
+            Reason.EXIT_CODE,
+            "task 't' cannot be started: \"/no\": stat /no: nothing",
+        ),
+        (
+            pod("Failed", ended(137), reason="DeadlineExceeded"),
+            Outcome.FAILED,
+            Reason.DEADLINE,
+            "stopped after 5 seconds, the time it is allowed",
+        ),
+        (
+            pod("Failed", None, reason="Evicted", message="The node was low on resource: memory."),
+            Outcome.FAILED,
+            Reason.EVICTED,
+            "was evicted: The node was low on resource: memory",
+        ),
+        (
+            pod("Failed", ended(143), conditions=disrupted("PreemptionByScheduler")),
+            Outcome.LOST,
+            Reason.LOST,
+            "a pod of higher priority took its place",
+        ),
+        (
+            pod("Failed", ended(143), deleted=True),
+            Outcome.LOST,
+            Reason.LOST,
+            "deleted from outside while it ran",
+        ),
+        (pod("Failed", None, reason="NodeLost"), Outcome.LOST, Reason.LOST, "its node went down"),
+        (
+            pod("Failed", ended(137, reason="ContainerStatusUnknown")),
+            Outcome.LOST,
+            Reason.LOST,
+            "its node lost it",
+        ),
+        (
+            pod("Failed", None, initContainerStatuses=[{"name": "first", "state": ended(2)}]),
+            Outcome.FAILED,
+            Reason.EXIT_CODE,
+            "init container 'first' of task 't' ended with exit code 2",
+        ),
+        (
+            pod("Failed", None, initContainerStatuses=[{"name": "penstock-in", "state": ended(120)}]),
+            Outcome.FAILED,
+            Reason.INPUT,
+            "the inputs of task 't' were not brought in",
+        ),
+        (
+            pod("Pending", waiting("ImagePullBackOff", f"{PULL}not found")),
+            Outcome.FAILED,
+            Reason.IMAGE,
+            "image 'i:1' of task 't' cannot be pulled: not found",
+        ),
+        (
+            pod("Pending", waiting("InvalidImageName", "couldn't parse")),
+            Outcome.FAILED,
+            Reason.IMAGE,
+            "image 'i:1' of task 't' cannot be pulled",
+        ),
+        (
+            pod("Pending", waiting("CreateContainerConfigError", 'secret "s" not found')),
+            Outcome.FAILED,
+            Reason.INPUT,
+            "the container of task 't' cannot be made: secret \"s\" not found",
+        ),
+    ],
+)
+def test_a_pod_that_ended_or_never_will(
+    found: dict[str, Any], outcome: Outcome, reason: Reason | None, sentence: str
+) -> None:
+    seen = diagnose(found, "t", NOW + 60)
+
+    assert (seen.standing, seen.outcome, seen.reason) == (Standing.ENDED, outcome, reason)
+    assert sentence in seen.error
+
+
+@pytest.mark.parametrize(
+    ("found", "standing", "sentence"),
+    [
+        (pod("Pending"), Standing.WAITING, ""),
+        (pod("Running", {"running": {"startedAt": CREATED}}), Standing.RUNNING, ""),
+        (pod("Unknown"), Standing.RUNNING, "does not answer"),
+        (pod("Pending", waiting("ErrImagePull", "i/o timeout")), Standing.WAITING, "i/o timeout"),
+        (
+            pod("Pending", conditions=unscheduled("0/1 nodes are available: 1 Insufficient cpu.")),
+            Standing.WAITING,
+            "no node can take the pod of task 't': 0/1 nodes are available: 1 Insufficient cpu",
+        ),
+        (pod("Running", {"running": {}}, deleted=True), Standing.RUNNING, ""),
+        (pod("Pending", deleted=True), Standing.WAITING, "deleted from outside"),
+    ],
+)
+def test_a_pod_that_may_go_on(found: dict[str, Any], standing: Standing, sentence: str) -> None:
+    seen = diagnose(found, "t", NOW + 60)
+
+    assert (seen.standing, seen.outcome) == (standing, None)
+    assert sentence in seen.error
+
+
+def test_an_image_that_a_registry_may_still_give_is_waited_for_longer() -> None:
+    slow = pod("Pending", waiting("ErrImagePull", "i/o timeout"))
+
+    assert diagnose(slow, "t", NOW + 299).standing is Standing.WAITING
+    assert diagnose(slow, "t", NOW + 301).reason is Reason.IMAGE
+
+
+def test_a_pod_without_a_node_waits_as_long_as_it_may() -> None:
+    found = pod("Pending", conditions=unscheduled("0/1 nodes are available: 1 Insufficient cpu."))
+
+    assert diagnose(found, "t", NOW + 899).standing is Standing.WAITING
+    assert diagnose(found, "t", NOW + 901).reason is Reason.UNSCHEDULABLE
+    assert diagnose(found, "t", NOW + 1e9, patience=Patience(pending=0)).standing is Standing.WAITING
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pod("Failed", ended(143)),
+        pod("Failed", ended(137), deleted=True),
+        pod("Running", ended(0), deleted=True),
+    ],
+)
+def test_a_pod_that_we_stopped_was_canceled(found: dict[str, Any]) -> None:
+    assert diagnose(found, "t", NOW, canceled=True).outcome is Outcome.CANCELED
+
+
+def test_a_task_that_succeeded_before_we_stopped_it_succeeded() -> None:
+    assert diagnose(pod("Succeeded", ended(0)), "t", NOW, canceled=True).outcome is Outcome.SUCCEEDED
+
+
+def test_a_pod_that_is_gone_was_canceled_by_us_or_lost_to_others() -> None:
+    assert vanished("t", canceled=True).outcome is Outcome.CANCELED
+    assert vanished("t", canceled=False).outcome is Outcome.LOST
+
+
+class TestJudge:
+    """The report in the store against the pod in the cluster."""
+
+    GONE = vanished("t", canceled=False)
+    DONE = diagnose(pod("Succeeded", ended(0)), "t", NOW)
+
+    def test_a_plain_task_has_no_report(self) -> None:
+        assert judge(Shape.PLAIN, "t", self.DONE, None) is self.DONE
+
+    def test_success_without_a_report_is_no_success(self) -> None:
+        found = judge(Shape.IN_PLACE, "t", self.DONE, None)
+
+        assert (found.outcome, found.reason) == (Outcome.FAILED, Reason.OUTPUT)
+
+    def test_a_report_outlives_its_pod(self) -> None:
+        assert judge(Shape.IN_PLACE, "t", self.GONE, {"exit_code": 0}).outcome is Outcome.SUCCEEDED
+        failed = judge(Shape.IN_PLACE, "t", self.GONE, {"exit_code": 3})
+        assert (failed.outcome, failed.error) == (Outcome.FAILED, "task 't' ended with exit code 3")
+
+    def test_the_sidecars_report_does_not_know_how_the_task_ended(self) -> None:
+        assert judge(Shape.BESIDE, "t", self.GONE, {}).outcome is Outcome.LOST
+        assert judge(Shape.BESIDE, "t", self.DONE, {}).outcome is Outcome.SUCCEEDED
+
+    def test_what_went_wrong_in_staging_is_told(self) -> None:
+        late = judge(
+            Shape.IN_PLACE, "t", self.DONE, {"exit_code": 0, "failed": {"stage": "out", "text": "no room"}}
+        )
+        early = judge(Shape.BESIDE, "t", self.GONE, {"failed": {"stage": "in", "text": "no input"}})
+
+        assert (late.reason, early.reason) == (Reason.OUTPUT, Reason.INPUT)
+        assert "no room" in late.error
+        assert "no input" in early.error
+
+    def test_out_of_memory_says_more_than_an_exit_code(self) -> None:
+        oom = diagnose(pod("Failed", ended(137, reason="OOMKilled")), "t", NOW)
+
+        assert judge(Shape.IN_PLACE, "t", oom, {"exit_code": 137}).reason is Reason.OUT_OF_MEMORY
+
+    @pytest.mark.parametrize(
+        "text", [None, "", "killed", "[]", '{"version": 2}', '{"version": 1, "long": true}']
+    )
+    def test_other_last_words_of_a_container_are_no_report(self, text: str | None) -> None:
+        assert parse_report(text) is None
