@@ -23,6 +23,7 @@ NAMES: Final = (
     "attempt.created",
     "attempt.started",
     "attempt.ended",
+    "artifact.uploaded",
     "artifact.stored",
     "manifest.before",
     "manifest.written",
@@ -37,11 +38,11 @@ NAMES: Final = (
 )
 """In the order of a run's life. An engine has the run's lease; the run is open; a nested pipeline is opened,
 or a task without attempt recorded; a task is served from the cache. An attempt is claimed in the store; its
-directory exists; its process runs; its process has ended and nothing is staged out; one of its artifacts is
-stored; all are, but there is no manifest; the manifest is there; the engine has it; publishing begins; is
-inside its transaction; is over. A request to cancel is recorded and nothing stopped; the run has ended and
-the lease is not handed back. MLflow has made a run that nobody here knows of yet; it has all of a task, and
-that is not marked."""
+directory exists; its process runs; its process has ended and nothing is staged out; one of its artifacts
+has been read to the end, and nobody can see it; it is stored; all are, but there is no manifest; the
+manifest is there; the engine has it; publishing begins; is inside its transaction; is over. A request to
+cancel is recorded and nothing stopped; the run has ended and the lease is not handed back. MLflow has made
+a run that nobody here knows of yet; it has all of a task, and that is not marked."""
 
 REMOVAL: Final = ("removal.marked", "removal.purged", "removal.deleted", "removal.finished")
 """On the way of runs out of the record: some are marked; a page of their records is gone; the content of one

@@ -25,7 +25,9 @@ class Setting:
     """`name` is the key in penstock.toml; the environment variable is PENSTOCK_ and the name in capitals,
     or the name alone where the ecosystem has one (`known`).
 
-    A `foreign` one belongs to another distribution, which reads it in `Settings.foreign`.
+    A `foreign` one belongs to another distribution, which reads it in `Settings.foreign`; one of a `store` to
+    an artifact store, which is given it by its variable. `also` is a second variable for it. What is `secret`
+    is not shown.
     """
 
     name: str
@@ -33,6 +35,9 @@ class Setting:
     default: str = ""
     known: bool = False
     foreign: bool = False
+    store: bool = False
+    also: str = ""
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -54,6 +59,37 @@ SETTINGS = (
     Setting("pass_env", "names of environment variables handed on to tasks, separated by commas"),
     Setting("secrets", "where to read tasks' secrets: NAME/KEY=REFERENCE, separated by commas"),
     Setting("kfp", "the kfp that compiles a .py pipeline, as a pip requirement", "kfp>=2.7,<3"),
+    Setting(
+        "aws_endpoint_url_s3",
+        "the S3 service, such as https://minio.example:9000; AWS by default",
+        known=True,
+        store=True,
+        also="AWS_ENDPOINT_URL",
+    ),
+    Setting(
+        "aws_region",
+        "the region of the buckets; where it is not said, AWS is asked and others take us-east-1",
+        known=True,
+        store=True,
+        also="AWS_DEFAULT_REGION",
+    ),
+    Setting("aws_access_key_id", "who asks S3", known=True, store=True),
+    Setting("aws_secret_access_key", "the secret of that access key", known=True, store=True, secret=True),
+    Setting("aws_session_token", "its session, if it has one", known=True, store=True, secret=True),
+    Setting("aws_profile", "the section of ~/.aws/credentials and ~/.aws/config", known=True, store=True),
+    Setting("aws_ca_bundle", "a file of CA certificates for S3 over TLS", known=True, store=True),
+    Setting(
+        "s3_path_style",
+        "have the bucket in the path of URLs, not in the host's name; by default everywhere but at AWS",
+        store=True,
+    ),
+    Setting(
+        "s3_task_credentials",
+        "what tasks get to reach S3 with: none, sts (limited to their run), or inherit (what penstock has)",
+        "none",
+    ),
+    Setting("s3_task_role", "the ARN of the role that sts takes on; AWS needs one, MinIO does not"),
+    Setting("fetched_gib", "GiB of inputs from S3 that are kept for tasks to come; 0 keeps none", "10"),
     Setting("mlflow_tracking_uri", "the MLflow server that runs are recorded in", known=True),
     Setting("mlflow_in_tasks", "let `mlflow` in a task's own code log into the task's MLflow run", "true"),
     Setting("installation", "tells this installation's pods from others'; by default from the database"),
@@ -122,6 +158,10 @@ class Settings:
     foreign: Mapping[str, str] = field(default_factory=dict[str, str])
     mlflow_tracking_uri: str = ""
     mlflow_in_tasks: bool = True
+    stores: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    s3_task_credentials: str = "none"
+    s3_task_role: str = ""
+    fetched_gib: int = 10
     secrets: References = field(default_factory=dict[str, SecretReference])
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -129,7 +169,12 @@ class Settings:
         """(environment variable, value with secrets masked, origin) of each setting."""
         rows: list[tuple[str, str, str]] = []
         for setting in SETTINGS:
-            value = self.foreign[setting.name] if setting.foreign else getattr(self, setting.name)
+            if setting.store:
+                value = self.stores.get(setting.variable, "")
+            else:
+                value = self.foreign[setting.name] if setting.foreign else getattr(self, setting.name)
+            if setting.secret and value:
+                value = "***"
             if setting.name == "secrets":
                 value = tuple(f"{name}={one}" for name, one in self.secrets.items())
             text = ",".join(value) if isinstance(value, tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
@@ -154,13 +199,11 @@ def load_settings(
     values: dict[str, str] = {}
     origins: dict[str, str] = {}
     for setting in SETTINGS:
+        variable = setting.variable if environ.get(setting.variable) else setting.also
         if overrides and setting.name in overrides:
             values[setting.name], origins[setting.name] = overrides[setting.name], "command line"
-        elif environ.get(setting.variable):
-            values[setting.name], origins[setting.name] = (
-                environ[setting.variable],
-                f"environment {setting.variable}",
-            )
+        elif environ.get(variable):
+            values[setting.name], origins[setting.name] = environ[variable], f"environment {variable}"
         elif setting.name in from_file:
             values[setting.name], origins[setting.name] = from_file[setting.name], file_name
         else:
@@ -186,6 +229,10 @@ def load_settings(
         foreign={one.name: values[one.name] for one in SETTINGS if one.foreign},
         mlflow_tracking_uri=values["mlflow_tracking_uri"],
         mlflow_in_tasks=_truth(values, origins, "mlflow_in_tasks"),
+        stores={one.variable: values[one.name] for one in SETTINGS if one.store and values[one.name]},
+        s3_task_credentials=_one_of(values, origins, "s3_task_credentials", ("none", "sts", "inherit")),
+        s3_task_role=values["s3_task_role"],
+        fetched_gib=_number(values, origins, "fetched_gib"),
         secrets=secrets,
         origins=origins,
     )
@@ -273,6 +320,14 @@ def _number(values: Mapping[str, str], origins: Mapping[str, str], name: str) ->
             f"{name} ({origins[name]}) must be a whole number from 0, not '{values[name]}'"
         )
     return number
+
+
+def _one_of(values: Mapping[str, str], origins: Mapping[str, str], name: str, words: tuple[str, ...]) -> str:
+    if values[name] not in words:
+        raise InvalidInputError(
+            f"{name} ({origins[name]}) must be one of {', '.join(words)}, not '{values[name]}'"
+        )
+    return values[name]
 
 
 def _installation(values: Mapping[str, str], origins: Mapping[str, str], database_url: str) -> str:

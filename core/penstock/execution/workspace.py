@@ -14,7 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, cast
 
-from penstock.artifacts import ArtifactError, ArtifactStore, open_store, uri_of
+from penstock.artifacts import ArtifactError, ArtifactStore, uri_of
+from penstock.artifacts.copies import Copies
+from penstock.artifacts.stores import Stores
 from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError, PenstockError
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
@@ -29,6 +31,7 @@ from penstock.execution.secrets.need import pipeline_needs
 from penstock.execution.secrets.resolver import Secrets
 from penstock.execution.session import open_session
 from penstock.execution.settings import Settings
+from penstock.execution.task_credentials import TaskCredentials
 from penstock.execution.tracker import GROUP, Tracker
 from penstock.ir import resolve_arguments
 from penstock.model import ROOT, Json, Pipeline, State, Values
@@ -46,6 +49,7 @@ class Workspace:
     _store: Store | None = field(default=None, init=False)
     _owner: Owner | None = field(default=None, init=False)
     _tracker: Tracker | None = field(default=None, init=False)
+    _stores: Stores | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +134,38 @@ class Workspace:
     def environments(self) -> Environments:
         return Environments(self.settings.environments, variables=self.variables)
 
+    @property
+    def stores(self) -> Stores:
+        if self._stores is None:
+            self._stores = Stores(variables={**os.environ, **self.settings.stores})
+        return self._stores
+
+    @property
+    def copies(self) -> Copies:
+        """What is fetched from other machines is kept for a while."""
+        return Copies(self.settings.home / "fetched", self.settings.fetched_gib << 30)
+
     def artifact_store(self, uri: str) -> ArtifactStore:
-        return open_store(uri)
+        """Raises ArtifactError where nothing here can serve it."""
+        return self.stores.of(uri)
+
+    def root_of(self, pipeline: Pipeline, on_warning: Callable[[str], None] = logger.warning) -> str:
+        """Where a run's artifacts go: by the settings; where they say nothing, the pipeline's own root if
+        artifacts can be kept there, of which `on_warning` hears if not (KFP: a run's root, then the
+        pipeline's). Raises InvalidInputError for settings that cannot be followed.
+        """
+        own, given = pipeline.default_pipeline_root.rstrip("/"), self.settings.pipeline_root
+        if own and self.settings.origins.get("pipeline_root") == "default":
+            try:
+                self.artifact_store(own).check(own)
+                return own
+            except ArtifactError as error:
+                on_warning(f"the pipeline's own root is not used, artifacts go to {given}: {error}")
+        try:
+            self.artifact_store(given).check(given)
+        except ArtifactError as error:
+            raise InvalidInputError(str(error)) from error
+        return given
 
     def launcher(self, options: RunOptions, pipeline_root: str = "") -> Launcher:
         """Raises InvalidInputError for an engine, launcher or pipeline root that nothing here can serve."""
@@ -153,6 +187,9 @@ class Workspace:
             private_tmp=self.settings.private_tmp,
             pass_env=self.settings.pass_env,
             secrets=self.secrets,
+            stores=self.stores,
+            copies=self.copies,
+            credentials=TaskCredentials(self.settings.s3_task_credentials, self.settings.s3_task_role),
         )
 
     def submit(
@@ -164,6 +201,7 @@ class Workspace:
         experiment: str = "Default",
         options: RunOptions = RunOptions(),
         run_id: str = "",
+        on_warning: Callable[[str], None] = logger.warning,
     ) -> RunRecord:
         """Record a new run, PENDING.
 
@@ -173,7 +211,8 @@ class Workspace:
         places = _artifact_arguments(pipeline, arguments)
         parameters = {name: value for name, value in arguments.items() if name not in places}
         resolved = {**resolve_arguments(pipeline, parameters), **places}
-        with closing(self.launcher(options)) as launcher:
+        root = self.root_of(pipeline, on_warning)
+        with closing(self.launcher(options, root)) as launcher:
             if isinstance(launcher, ProcessLauncher):
                 launcher.secrets.check(pipeline_needs(pipeline, resolved))
         run_id = run_id or new_id()
@@ -189,7 +228,7 @@ class Workspace:
                     name=name or f"{pipeline.name} {stamp}",
                     resource_name=f"{_resource_prefix(pipeline.name)}-{run_id[-8:]}",
                     arguments=resolved,
-                    pipeline_root=self.settings.pipeline_root,
+                    pipeline_root=root,
                     options=options.to_json(),
                     experiment=experiment,
                 )
@@ -217,6 +256,8 @@ class Workspace:
             return run.state
         options = RunOptions.from_json(run.options)
         launcher = self.launcher(options, run.pipeline_root)
+        if skewed := self.store.repeat(self.store.skew_warning):
+            on_warning(skewed)
         self._take_from_the_dead(run)
         tracker = self.tracker(on_warning)
         control = LocalControl(
@@ -234,8 +275,6 @@ class Workspace:
             tracker=tracker,
         )
         following = tracker.following(run_id, on_warning) if tracker is not None else nullcontext()
-        if skewed := self.store.repeat(self.store.skew_warning):
-            on_warning(skewed)
         with closing(launcher), following:
             if isinstance(launcher, ProcessLauncher) and run.revision:
                 launcher.sweep(run_id)
@@ -281,6 +320,7 @@ class Workspace:
     def _take_from_the_dead(self, run: RunRecord) -> None:
         if run.owner is not None and run.owner != self.owner.name and is_dead(run.owner, self.engines):
             # Whoever was quicker holds it now, as claiming it will tell.
+            former = run.owner
             with suppress(LeaseError):
                 self.store.repeat(
                     lambda: self.store.leases.take_over(run.id, self.owner.name, LEASE_SECONDS, former=former)

@@ -32,6 +32,7 @@ def resolve_arguments(
     fields: Mapping[str, str],
     *,
     defaults: Mapping[str, Json] | None = None,
+    document: Mapping[str, Json] | None = None,
 ) -> list[str]:
     """The command line that a task is started with.
 
@@ -39,9 +40,10 @@ def resolve_arguments(
     `{"IfPresent": {"InputName": …, "Then": …, "Else": …}}`. A branch that is not there drops the element,
     one that is a list becomes several elements. `executor_input` is KFP's ExecutorInput, `fields` holds the
     run-level values by the names of RUN_FIELDS. `defaults` are those of the component's parameters: they
-    fill placeholders, as in KFP's launcher, but do not make an input present. Raises ResolutionError.
+    fill placeholders, as in KFP's launcher, but do not make an input present. `document` is what `{{$}}`
+    stands for, where that is another ExecutorInput. Raises ResolutionError.
     """
-    scope = _Scope(dict(executor_input), fields, defaults or {})
+    scope = _Scope(dict(executor_input), fields, defaults or {}, document)
     found: list[str] = []
     for element in args:
         struct = struct_of(element) if isinstance(element, str) else None
@@ -55,9 +57,10 @@ def resolve_text(
     fields: Mapping[str, str],
     *,
     defaults: Mapping[str, Json] | None = None,
+    document: Mapping[str, Json] | None = None,
 ) -> str:
     """One text with its placeholders replaced: the value of an environment variable, an image, a resource."""
-    return substitute(template, _Scope(dict(executor_input), fields, defaults or {}).replace)
+    return substitute(template, _Scope(dict(executor_input), fields, defaults or {}, document).replace)
 
 
 def resolve_constant(template: Json, parameters: Mapping[str, Json], fields: Mapping[str, str]) -> Json:
@@ -110,6 +113,7 @@ class _Scope:
     executor_input: dict[str, Json]
     fields: Mapping[str, str]
     defaults: Mapping[str, Json]
+    document: Mapping[str, Json] | None = None
     _document: str = field(default="", init=False)
 
     def expand(self, element: Json) -> list[str]:
@@ -175,7 +179,7 @@ class _Scope:
 
     def _executor_input(self) -> str:
         if not self._document:
-            message = dict(self.executor_input)
+            message = dict(self.executor_input if self.document is None else self.document)
             inputs = dict(_object(message.get("inputs")))
             given = dict(_object(inputs.get("parameterValues")))
             absent = [name for name in self.defaults if self.defaults[name] is not None and name not in given]
@@ -225,6 +229,8 @@ class _Scope:
                 raise _unknown(whole)
 
     def _path(self, artifact: Mapping[str, Json], whole: str) -> str:
+        if custom := artifact.get("customPath"):
+            return to_text(custom)
         uri = to_text(artifact.get("uri"))
         workspace = self.fields.get("workspace_path") or WORKSPACE
         path = local_path(uri, _object(artifact.get("metadata")), workspace=workspace)

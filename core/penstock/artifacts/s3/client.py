@@ -24,7 +24,7 @@ READ_SECONDS: Final = 60.0
 """How long the service may be silent."""
 
 _CONNECTIONS = 32
-_DEFAULT_REGION = "us-east-1"
+DEFAULT_REGION = "us-east-1"
 
 
 class Client(Minio):
@@ -69,7 +69,7 @@ def connect(config: S3Config, seconds: float = SECONDS) -> Client:
             host,
             secure=secure,
             # A policy may forbid the question for it, which the SDK would ask first.
-            region=config.region or (_DEFAULT_REGION if config.endpoint else None),
+            region=config.region or (DEFAULT_REGION if config.endpoint else None),
             http_client=http_client(config, f"{url.scheme or 'https'}://{host}", seconds),
             credentials=None if anonymous else found,
         )

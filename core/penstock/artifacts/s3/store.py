@@ -23,8 +23,9 @@ from penstock.artifacts.s3.download import Download, Source
 from penstock.artifacts.s3.failure import Interpreter
 from penstock.artifacts.s3.keys import Keys
 from penstock.artifacts.s3.listing import INCOMPLETE, LISTING, Entry, Listing, inside
-from penstock.artifacts.s3.transfer import Tally, by_size
+from penstock.artifacts.s3.transfer import Tally
 from penstock.artifacts.s3.upload import Upload
+from penstock.artifacts.side_by_side import side_by_side
 
 _CHECK_SECONDS = 5.0
 """How long a service may be away when somebody waits for the start of a run."""
@@ -216,7 +217,7 @@ def _fetch(download: Download, found: _Found, uri: str, part: Path) -> Stored:
         return got
 
     names = [name for name in found.files if name not in links]
-    fetched = by_size(names, lambda name: found.files[name].size, one)
+    fetched = side_by_side(names, lambda name: found.files[name].size, one)
     listing = [(got.name, got.size, got.sha256) for got in fetched]
     for name, target in links.items():
         (part / name).symlink_to(target)

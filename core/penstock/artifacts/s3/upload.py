@@ -17,7 +17,8 @@ from penstock.artifacts.content import Content
 from penstock.artifacts.s3.address import Address
 from penstock.artifacts.s3.client import Client
 from penstock.artifacts.s3.listing import Entry, Listing
-from penstock.artifacts.s3.transfer import PARALLEL, PART_BYTES, Tally, by_size, part_size
+from penstock.artifacts.s3.transfer import PARALLEL, PART_BYTES, Tally, part_size
+from penstock.artifacts.side_by_side import side_by_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Upload:
         def one(name: str) -> Entry:
             return Entry(name, *self.file(content.path(name), address.bucket, address.file(name)))
 
-        files = by_size(content.files, lambda name: os.stat(content.path(name)).st_size, one)
+        files = side_by_side(content.files, lambda name: os.stat(content.path(name)).st_size, one)
         return Listing(tuple(files), content.directories, {link.name: link.target for link in content.links})
 
     def clear(self, bucket: str, key: str) -> None:

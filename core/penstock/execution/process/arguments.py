@@ -15,6 +15,9 @@ from penstock.planner.values import to_text
 LIMIT = 32 * os.sysconf("SC_PAGE_SIZE") - 1
 """Bytes that one argument or environment variable may have (Linux: MAX_ARG_STRLEN, with its final NUL)."""
 
+URIS = "PENSTOCK_URIS"
+"""The variable that tells our entry of the file with URIs and the paths that stand for them."""
+
 ENTRY = Path(os.path.abspath(__file__)).with_name("kfp_entry.py")
 
 _SHELL_FLAGS = frozenset({"-c", "-ec", "-ce", "-exc", "-xec"})

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from penstock.artifacts.stores import Stores
 from penstock.errors import TaskError
 from penstock.execution.failpoints import failpoint
 from penstock.execution.manifest import Outcome, OutputManifest
@@ -22,7 +23,7 @@ from penstock.execution.process.executor_input import Places
 from penstock.execution.process.log_tail import LogTail
 from penstock.execution.process.process_tree import LINUX, ProcessTree, is_alive, open_process, wait_for
 from penstock.execution.process.sandbox import PrivateTmp
-from penstock.execution.process.stage_in import Stores, needs_places, output_places, prune
+from penstock.execution.process.stage_in import needs_places, output_places, prune
 from penstock.execution.process.stage_out import StageOut
 from penstock.execution.process.sweeper import Sweeper
 from penstock.execution.secrets.masker import NO_MASKER, Masker
@@ -88,6 +89,7 @@ class ProcessAttempt:
         self._sweeper = sweeper
         self._masker = masker
         self._filter = log_filter
+        self._on_line = on_line
         self._waiting = threading.Lock()
         self._stopping = threading.Lock()
 
@@ -269,6 +271,12 @@ class ProcessAttempt:
             notes=notes,
         )
 
+    def _tell(self, sentence: str) -> None:
+        """In the log, and to who follows it: the last of what the task itself wrote has been read by now."""
+        self._folder.note(sentence)
+        if self._on_line is not None:
+            self._on_line(f"penstock: {sentence}")
+
     def _shows(self, value: Json) -> bool:
         return bool(self._masker) and self._masker.found_in(to_text(value))
 
@@ -281,6 +289,7 @@ class ProcessAttempt:
             self._stores,
             host_path=tmp.host_path if tmp else lambda path: path,
             new_id=self._new_id,
+            tell=self._tell,
         )
         values = out.run()
         notes |= out.notes

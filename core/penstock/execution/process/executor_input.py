@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.execution.environments.bootstrap import executor_module
@@ -19,13 +19,15 @@ class Places:
     `inputs` has, per input artifact, what takes the place of its URIs: a local absolute path, or the URI
     itself where we cannot read it. Recent kfp takes a path for a URI as it is; for older ones see
     `kfp_entry`. `task_root` is where `dsl.get_uri()` points; the executor output goes there because the SDK
-    derives one from the other.
+    derives one from the other. `remote` has the URIs in an object store that the task is told all the same,
+    each with the path here that stands for it and, with "/" and more after both, for what lies below.
     """
 
     task_root: Path
     inputs: Mapping[str, tuple[str, ...]]
     parameters: Mapping[str, Path]
     artifacts: Mapping[str, Path]
+    remote: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     @property
     def executor_output(self) -> Path:
@@ -46,27 +48,54 @@ def executor_input(order: LaunchOrder, places: Places) -> JsonObject:
     )
 
 
+def with_uris(order: LaunchOrder, places: Places) -> JsonObject:
+    """The same with the URIs of object stores as they are, beside the local path as KFP's `customPath`."""
+    return compose(
+        order,
+        {
+            name: tuple(
+                one.uri if one.uri in places.remote else local
+                for one, local in zip(many, places.inputs[name], strict=True)
+            )
+            for name, many in order.inputs.artifacts.items()
+        },
+        {name: str(path) for name, path in places.parameters.items()},
+        {
+            name: uri if (uri := order.output_uris[name]) in places.remote else str(path)
+            for name, path in places.artifacts.items()
+        },
+        str(places.executor_output),
+        places.remote,
+    )
+
+
 def compose(
     order: LaunchOrder,
     inputs: Mapping[str, tuple[str, ...]],
     parameters: Mapping[str, str],
     artifacts: Mapping[str, str],
     executor_output: str,
+    paths: Mapping[str, Path] | None = None,
 ) -> JsonObject:
-    """The same from plain texts: URIs of inputs and of output `artifacts`, files of output `parameters`."""
+    """The same from plain texts: URIs of inputs and of output `artifacts`, files of output `parameters`.
+
+    A URI that `paths` knows comes with that path.
+    """
+    known = paths or {}
     return {
         "inputs": {
             "parameterValues": dict(order.inputs.parameters),
             **({"parameters": _legacy_parameters(order)} if _is_legacy(order) else {}),
             "artifacts": {
-                name: _list([one.runtime(uri) for one, uri in zip(many, inputs[name], strict=True)])
+                name: _list([_placed(one, uri, known) for one, uri in zip(many, inputs[name], strict=True)])
                 for name, many in order.inputs.artifacts.items()
             },
         },
         "outputs": {
             "parameters": {name: {"outputFile": path} for name, path in parameters.items()},
             "artifacts": {
-                name: _list([provisioned(order, name).runtime(uri)]) for name, uri in artifacts.items()
+                name: _list([_placed(provisioned(order, name), uri, known)])
+                for name, uri in artifacts.items()
             },
             "outputFile": executor_output,
         },
@@ -77,6 +106,11 @@ def provisioned(order: LaunchOrder, name: str) -> Artifact:
     """An output artifact as declared, before the component has said anything about it; it has no id yet."""
     declared = order.component.interface.output_artifacts[name]
     return Artifact("", name, declared.type, order.output_uris[name], dict(declared.metadata))
+
+
+def _placed(artifact: Artifact, uri: str, paths: Mapping[str, Path]) -> JsonObject:
+    found = artifact.runtime(uri)
+    return {**found, "customPath": str(paths[uri])} if uri in paths else found
 
 
 def _is_legacy(order: LaunchOrder) -> bool:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from penstock.artifacts import ArtifactError, path_of, scheme_of
+from penstock.artifacts import ArtifactError, ArtifactStore, path_of, scheme_of
 from penstock.artifacts.content import describe, examine
 from penstock.artifacts.error import explained
+from penstock.artifacts.stores import Stores
 from penstock.artifacts.web import SCHEMES as WEB
 from penstock.errors import TaskError
 from penstock.execution.failpoints import failpoint
@@ -23,16 +24,20 @@ from penstock.planner.values import to_text
 
 
 def run_importer(
-    order: LaunchOrder, executor: ImporterExecutor, folder: AttemptFolder, new_id: Callable[[], str]
+    order: LaunchOrder,
+    executor: ImporterExecutor,
+    folder: AttemptFolder,
+    new_id: Callable[[], str],
+    stores: Stores,
 ) -> EndedAttempt:
-    """KFP copies nothing either; beyond it, local content is looked for, and its size and sha256 are
-    recorded.
+    """KFP copies nothing either; beyond it, content is looked for, and its size recorded, its sha256 too where
+    it is local.
 
     What is on the web is fetched by the task that reads it, and what nothing here can read is recorded by
-    its URI alone. Raises TaskError for a URI that cannot be one, or a local one where there is nothing.
+    its URI alone. Raises TaskError for a URI that cannot be one, or one at which there is nothing.
     """
     started = time.time()
-    artifact, notes = imported(order, executor)
+    artifact, notes = imported(order, executor, stores)
     output = next(iter(order.component.interface.output_artifacts), "artifact")
     manifest = OutputManifest(
         order.attempt_id,
@@ -52,7 +57,9 @@ def run_importer(
     return EndedAttempt(manifest)
 
 
-def imported(order: LaunchOrder, executor: ImporterExecutor) -> tuple[Artifact, dict[str, str]]:
+def imported(
+    order: LaunchOrder, executor: ImporterExecutor, stores: Stores | None = None
+) -> tuple[Artifact, dict[str, str]]:
     """What it brings in, without id and name, and notes. Raises TaskError as `run_importer` does."""
     parameters = order.inputs.parameters
     fields = task_fields(order.run.placeholders(), order.path)
@@ -71,7 +78,7 @@ def imported(order: LaunchOrder, executor: ImporterExecutor) -> tuple[Artifact, 
     if scheme in WEB:
         return artifact, {}
     if scheme != "file":
-        return artifact, {"not_read": f"{uri} is recorded by its URI; its content was not looked at"}
+        return _elsewhere(order, artifact, stores.find(uri) if stores is not None else None)
     try:
         path = path_of(uri)
         if not path.exists():
@@ -81,3 +88,19 @@ def imported(order: LaunchOrder, executor: ImporterExecutor) -> tuple[Artifact, 
     except ArtifactError as problem:
         raise TaskError(f"importer '{order.task_name}' cannot import {uri!r}: {problem}") from problem
     return replace(artifact, size=stored.size, sha256=stored.sha256), {}
+
+
+def _elsewhere(
+    order: LaunchOrder, artifact: Artifact, store: ArtifactStore | None
+) -> tuple[Artifact, dict[str, str]]:
+    """In an object store, which may not let us look."""
+    uri = artifact.uri
+    if store is None:
+        return artifact, {"not_read": f"{uri} is recorded by its URI; its content was not looked at"}
+    try:
+        stored = store.stat(uri)
+    except ArtifactError as problem:
+        return artifact, {"not_read": f"{uri} is recorded by its URI: {problem}"}
+    if stored is None:
+        raise TaskError(f"importer '{order.task_name}' cannot import {uri!r}: there is nothing")
+    return replace(artifact, size=stored.size, sha256=stored.sha256 or None), {}

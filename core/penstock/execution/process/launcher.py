@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,7 @@ from penstock.execution.secrets.masker import NO_MASKER, Masker
 from penstock.execution.secrets.need import needs
 from penstock.execution.secrets.provider import SecretError
 from penstock.execution.secrets.resolver import NOTHING_HANDED, Handed, Secrets
+from penstock.execution.task_credentials import NO_CREDENTIALS, TaskCredentials
 from penstock.execution.volumes import is_volume_task, run_volume_task
 from penstock.model import Component, ContainerExecutor, Executor, ImporterExecutor, Json, Reason
 from penstock.store import new_id
@@ -76,7 +78,10 @@ _LONGEST_TMP = 60
 
 
 class ProcessLauncher:
-    """`home` holds the attempts. `pass_env` names variables of the caller that tasks get too."""
+    """`home` holds the attempts. `pass_env` names variables of the caller that tasks get too. `stores` are
+    also for inputs from elsewhere, `copies` keeps what tasks read from S3, and with `credentials` their own
+    code reaches it.
+    """
 
     name = "process"
     emulated = EMULATED
@@ -91,11 +96,16 @@ class ProcessLauncher:
         private_tmp: bool = True,
         pass_env: Sequence[str] = (),
         secrets: Secrets | None = None,
+        stores: Stores | None = None,
+        copies: Copies | None = None,
+        credentials: TaskCredentials = NO_CREDENTIALS,
     ) -> None:
         self._home = Path(os.path.abspath(home))
         self.secrets = secrets or Secrets({}, self._home / "secrets")
         self._pass_env = tuple(pass_env)
-        self._stores = Stores(store)
+        self._stores = stores or Stores(store)
+        self._copies = copies
+        self._credentials = credentials
         self._programs = Programs(environments, strict_images, self._pass_env)
         self._private_tmp = private_tmp
         self._sweeper = Sweeper()
@@ -221,12 +231,14 @@ class ProcessLauncher:
         try:
             folder.make_rooms()
             if isinstance(executor, ImporterExecutor):
-                return run_importer(order, executor, folder, new_id)
+                return run_importer(order, executor, folder, new_id, self._stores)
             if is_volume_task(executor):
                 manifest = run_volume_task(order, self._home)
                 folder.write_manifest(manifest)
                 return EndedAttempt(manifest)
             handed = self.secrets.hand_out(needs(order.platform))
+            given = self._credentials.variables(order, self._stores)
+            order = replace(order, environment={**given, **order.environment})
             masker = self._masker(order, handed)
             return self._launch(order, executor, folder, lock, on_line, canceled, handed, masker)
         except (RefusedError, ImageRefusedError, PlatformRefusedError, SecretError) as problem:
@@ -255,15 +267,19 @@ class ProcessLauncher:
         handed: Handed,
         masker: Masker,
     ) -> Attempt:
-        staged = stage_in(order, folder, self._stores)
-        private = self._private_tmp and means() is not None
-        temporary = Path("/tmp") if private else _temporary(order, folder)
 
         def progress(line: str) -> None:
             line = masker.text(line)
             folder.write_line(line)
             if on_line is not None:
                 on_line(line)
+
+        def tell(sentence: str) -> None:
+            progress(f"penstock: {sentence}")
+
+        staged = stage_in(order, folder, self._stores, self._copies, tell)
+        private = self._private_tmp and means() is not None
+        temporary = Path("/tmp") if private else _temporary(order, folder)
 
         given = stand_in(order, self._home, folder.path)
         given.variables.update((name, os.fsdecode(value)) for name, value in handed.variables.items())

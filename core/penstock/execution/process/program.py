@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -24,9 +25,9 @@ from penstock.execution.environments.private_venv import private_venv
 from penstock.execution.environments.pythons import running_python
 from penstock.execution.order import LaunchOrder
 from penstock.execution.platform import StandIn, workspace_fields
-from penstock.execution.process.arguments import ENTRY, LIMIT, by_file, check, size, through_entry
+from penstock.execution.process.arguments import ENTRY, LIMIT, URIS, by_file, check, size, through_entry
 from penstock.execution.process.attempt_folder import AttemptFolder
-from penstock.execution.process.executor_input import Places, executor_input
+from penstock.execution.process.executor_input import Places, executor_input, with_uris
 from penstock.execution.process.task_environment import host_path, task_environment
 from penstock.execution.volumes import is_volume_task
 from penstock.model import ContainerExecutor, JsonObject
@@ -131,9 +132,12 @@ class Programs:
         """
         request = self.request(executor)
         self._refuse(executor, request)
-        given = executor_input(order, places)
-        words = _words(order, executor, given)
-        declared = _declared(order, executor, given)
+        # What is not the SDK, or cannot be told where a URI's content is, gets paths in its ExecutorInput.
+        told = _told_by_entry(executor) if places.remote else False
+        given = with_uris(order, places)
+        document = given if told else executor_input(order, places)
+        words = _words(order, executor, given, document)
+        declared = _declared(order, executor, given, document)
         notes: dict[str, str] = {}
         shared, hold = None, None
         if request is not None:
@@ -154,7 +158,9 @@ class Programs:
                 programs=[one for one in (shell, shared.bin if shared else None) if one],
                 pass_on=self.pass_env,
             )
-            words = _fitting(words, order, executor, shared, folder)
+            if told:
+                variables[URIS] = str(_write_uris(folder, places))
+            words = _fitting(words, order, executor, shared, folder, told)
             check(words, variables, order.inputs.parameters, order.task_name)
             found = shutil.which(words[0], path=variables["PATH"])
             if found is None:
@@ -194,7 +200,9 @@ class Programs:
             raise _not_here(first, executor.image)
 
 
-def _words(order: LaunchOrder, executor: ContainerExecutor, given: JsonObject) -> list[str]:
+def _words(
+    order: LaunchOrder, executor: ContainerExecutor, given: JsonObject, document: JsonObject
+) -> list[str]:
     bootstrap = parse_bootstrap(executor.command)
     command = bootstrap.command if bootstrap else executor.command
     fields = _fields(order)
@@ -203,7 +211,7 @@ def _words(order: LaunchOrder, executor: ContainerExecutor, given: JsonObject) -
         for name, one in order.component.interface.input_parameters.items()
         if one.has_default
     }
-    words = resolve_arguments([*command, *executor.args], given, fields, defaults=defaults)
+    words = resolve_arguments([*command, *executor.args], given, fields, defaults=defaults, document=document)
     if not words or not words[0]:
         raise RefusedError(
             f"the command of task '{order.task_name}' is empty once its placeholders are resolved"
@@ -211,9 +219,25 @@ def _words(order: LaunchOrder, executor: ContainerExecutor, given: JsonObject) -
     return words
 
 
-def _declared(order: LaunchOrder, executor: ContainerExecutor, given: JsonObject) -> dict[str, str]:
+def _declared(
+    order: LaunchOrder, executor: ContainerExecutor, given: JsonObject, document: JsonObject
+) -> dict[str, str]:
     fields = _fields(order)
-    return {one.name: resolve_text(one.value, given, fields) for one in executor.env}
+    return {one.name: resolve_text(one.value, given, fields, document=document) for one in executor.env}
+
+
+def _told_by_entry(executor: ContainerExecutor) -> bool:
+    """Whether its SDK is started by a command that our entry can go into."""
+    bootstrap = parse_bootstrap(executor.command)
+    command = list(bootstrap.command if bootstrap else executor.command)
+    module = executor_module(executor.command)
+    return module is not None and through_entry(command, module) != command
+
+
+def _write_uris(folder: AttemptFolder, places: Places) -> Path:
+    path = folder.path / "uris.json"
+    path.write_text(json.dumps({uri: str(local) for uri, local in places.remote.items()}), "utf-8")
+    return path
 
 
 def _fields(order: LaunchOrder) -> dict[str, str]:
@@ -231,13 +255,14 @@ def _fitting(
     executor: ContainerExecutor,
     shared: Environment | None,
     folder: AttemptFolder,
+    told: bool,
 ) -> list[str]:
-    """The words of a Python component, changed only where its kfp or the system's limit needs it."""
+    """The words of a Python component, changed only where its kfp, URIs or the system's limit need it."""
     module = executor_module(executor.command)
     if module is None or shared is None:
         return words
     too_long = any(size(word) > LIMIT for word in words)
-    if not too_long and not _is_old_kfp(shared.path):
+    if not (too_long or told or _is_old_kfp(shared.path)):
         return words
     words = through_entry(words, module)
     return by_file(words, order.attempt_id, folder.path / "arguments") if too_long else words

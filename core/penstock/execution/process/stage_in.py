@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.artifacts import (
-    ArtifactError,
-    ArtifactStore,
-    FileArtifactStore,
-    Stored,
-    open_store,
-    scheme_of,
-    web,
-)
+from penstock.artifacts.copies import Copies
 from penstock.artifacts.error import explained
-from penstock.artifacts.place import path_of
+from penstock.artifacts.stores import Stores
 from penstock.execution.order import LaunchOrder
 from penstock.execution.process.attempt_folder import AttemptFolder, file_name
 from penstock.execution.process.executor_input import Places
-from penstock.model import Artifact, ContainerExecutor
-
-
-class Stores:
-    """The store of each scheme: the given one for its own, others as they are needed and installed."""
-
-    def __init__(self, store: ArtifactStore) -> None:
-        self._known: dict[str, ArtifactStore | None] = dict.fromkeys(store.schemes, store)
-        if "file" not in self._known:
-            self._known["file"] = FileArtifactStore()
-
-    def find(self, uri: str) -> ArtifactStore | None:
-        """None for a scheme that nothing here can read."""
-        scheme = scheme_of(uri)
-        if scheme not in self._known:
-            try:
-                self._known[scheme] = open_store(uri)
-            except ArtifactError:
-                self._known[scheme] = None
-        return self._known[scheme]
+from penstock.execution.process.inputs import Inputs
+from penstock.model import ContainerExecutor
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +25,53 @@ class StagedIn:
     notes: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def stage_in(order: LaunchOrder, folder: AttemptFolder, stores: Stores) -> StagedIn:
-    """Raises TaskError, naming the input, for an artifact that cannot be had."""
-    uris: dict[str, tuple[str, ...]] = {}
-    paths: list[Path] = []
-    unread: list[str] = []
-    for name, many in order.inputs.artifacts.items():
-        found: list[str] = []
-        for position, one in enumerate(many):
-            place = folder.inputs / file_name(name) / str(position)
-            on_web = scheme_of(one.uri) in web.SCHEMES
-            path = _fetched(one.uri, place, folder) if on_web else _have(one, name, place, stores)
-            if path is None:
-                unread.append(one.uri)
-                found.append(one.uri)
-            else:
-                paths.append(path)
-                found.append(str(path))
-        uris[name] = tuple(found)
-    places = output_places(order, folder, stores, uris)
+def stage_in(
+    order: LaunchOrder,
+    folder: AttemptFolder,
+    stores: Stores,
+    copies: Copies | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> StagedIn:
+    """Raises TaskError, naming the input, for an artifact that cannot be had.
+
+    `copies` keeps what is fetched for tasks to come; `tell` hears how a long transfer goes on.
+    """
+    found = Inputs(folder, stores, copies, tell or folder.note).have(order)
+    inputs = {
+        name: tuple(one.artifact.uri if one.path is None else str(one.path) for one in many)
+        for name, many in found.items()
+    }
+    every = [one for many in found.values() for one in many]
+    remote = {one.artifact.uri: one.path for one in every if one.store is not None and one.path is not None}
+    places = output_places(order, folder, stores, inputs, remote)
     if needs_places(order):
         make_places(places, order.task_name)
-    notes = {"not_read": ", ".join(sorted(set(unread)))} if unread else {}
-    return StagedIn(places, (*paths, places.task_root), notes)
+    unread = sorted({one.artifact.uri for one in every if one.path is None})
+    paths = [one.path for one in every if one.path is not None]
+    return StagedIn(places, (*paths, places.task_root), {"not_read": ", ".join(unread)} if unread else {})
 
 
 def output_places(
-    order: LaunchOrder, folder: AttemptFolder, stores: Stores, inputs: dict[str, tuple[str, ...]]
+    order: LaunchOrder,
+    folder: AttemptFolder,
+    stores: Stores,
+    inputs: dict[str, tuple[str, ...]],
+    remote: Mapping[str, Path] | None = None,
 ) -> Places:
     """The same for everyone who asks, so that another engine finds what a task wrote.
 
     With a store that has local places a task writes its outputs where they will stay, and the URIs that it
-    hands out as texts stay true.
+    hands out as texts stay true. `remote` are the inputs that were brought here. Raises ArtifactError.
     """
-    store = stores.find(order.task_uri)
-    if store is None:
-        raise ArtifactError(
-            f"no artifact store for {scheme_of(order.task_uri)}:// is installed to keep outputs in"
-        )
-    root = store.place(order.task_uri) or folder.outputs / "root"
+    store = stores.of(order.task_uri)
+    place = store.place(order.task_uri)
+    root = place or folder.outputs / "root"
+    remote = dict(remote or {})
+    if place is None:
+        remote[order.task_uri] = root
+        remote |= {uri: root / file_name(name) for name, uri in order.output_uris.items()}
     return Places(
+        remote=remote,
         task_root=root,
         inputs=inputs,
         parameters={
@@ -127,49 +108,6 @@ def prune(places: Places) -> None:
             folder.rmdir()
         except OSError:
             return
-
-
-def _fetched(uri: str, place: Path, folder: AttemptFolder) -> Path | None:
-    """None where it cannot be had: the URI may name a service, and the task want the metadata alone (KFP
-    fetches nothing from the web).
-    """
-    target = place / web.name_of(uri)
-    if not target.exists():
-        try:
-            web.download(uri, target)
-        except ArtifactError as problem:
-            folder.note(f"{problem}; the task gets the URI without its content")
-            return None
-    return target
-
-
-def _have(artifact: Artifact, name: str, folder: Path, stores: Stores) -> Path | None:
-    uri = artifact.uri
-    what = f"input artifact '{name}'"
-    store = stores.find(uri)
-    if store is None:
-        return None
-    path = store.local(uri)
-    if path is not None:
-        if not os.access(path, os.R_OK):
-            raise ArtifactError(f"{what} cannot be read: permission denied for {uri!r}")
-        return path
-    if scheme_of(uri) == "file":
-        if artifact.sha256 is None:
-            # Recorded without content: its metadata is all there is, as with KFP's metrics.
-            return path_of(uri)
-        raise ArtifactError(
-            f"{what} is gone: there is nothing at {uri!r} any more; run the task that made it again"
-        )
-    target = folder / file_name(uri.rstrip("/").rpartition("/")[2])
-    if artifact.sha256 is None and store.stat(uri) is None:
-        return target
-    expected = None
-    if artifact.sha256 is not None and artifact.size is not None:
-        expected = Stored(uri, artifact.size, artifact.sha256)
-    if not target.exists():
-        store.get(uri, target, expected=expected)
-    return target
 
 
 def _make_parent(path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from penstock.artifacts import ArtifactError, Stored, path_of, scheme_of, under
 from penstock.artifacts.error import cause_of
+from penstock.artifacts.stores import Stores
 from penstock.errors import TaskError
 from penstock.execution.failpoints import failpoint
 from penstock.execution.order import LaunchOrder
@@ -24,14 +25,15 @@ from penstock.execution.outputs import (
 )
 from penstock.execution.process.attempt_folder import AttemptFolder
 from penstock.execution.process.executor_input import Places, provisioned
-from penstock.execution.process.stage_in import Stores
+from penstock.execution.process.transfer_log import reported
 from penstock.model import Artifact, Json, Values
 from penstock.planner.values import normalize
 
 
 @dataclass(slots=True)
 class StageOut:
-    """One attempt's outputs. `host_path` says where on the machine lies what the task calls by a path.
+    """One attempt's outputs. `host_path` says where on the machine lies what the task calls by a path; `tell`
+    hears how a long transfer goes on.
 
     Doing it again after a crash in the middle gives the same.
     """
@@ -42,6 +44,7 @@ class StageOut:
     stores: Stores
     host_path: Callable[[Path], Path]
     new_id: Callable[[], str]
+    tell: Callable[[str], None]
     notes: dict[str, str] = field(default_factory=dict[str, str])
 
     def run(self) -> Values:
@@ -72,7 +75,9 @@ class StageOut:
             artifact, id=self.new_id(), name=_text(said.get("name")) or name, uri=uri, metadata=metadata
         )
         stored = self._store(name, uri, source)
-        return artifact if stored is None else replace(artifact, size=stored.size, sha256=stored.sha256)
+        if stored is None:
+            return artifact
+        return replace(artifact, size=stored.size, sha256=stored.sha256 or None)
 
     def _locate(self, name: str, said: Mapping[str, Json]) -> tuple[str, Path | None]:
         """The artifact's URI, and where its content lies when it is ours to store under that URI.
@@ -87,7 +92,8 @@ class StageOut:
             return self.order.output_uris[name], self._seen(custom) if custom else provided
         if scheme_of(uri) != "file":
             if uri.startswith(f"{self.order.task_uri.rstrip('/')}/") and ".." not in uri.split("/"):
-                return uri, self.places.task_root / uri[len(self.order.task_uri.rstrip("/")) + 1 :]
+                rest = uri[len(self.order.task_uri.rstrip("/")) + 1 :]
+                return uri, self._seen(custom) if custom else self.places.task_root / rest
             return uri, None
         path = self._seen(uri) if "://" not in uri else path_of(uri)
         if path.is_relative_to(self.places.task_root) and path != self.places.task_root:
@@ -101,8 +107,7 @@ class StageOut:
     def _store(self, name: str, uri: str, source: Path | None) -> Stored | None:
         if source is None:
             return self._describe(uri)
-        store = self.stores.find(self.order.task_uri)
-        assert store is not None
+        store = self.stores.of(self.order.task_uri)
         # A link is followed in the task's own view of the file system, which ours may not be.
         for _ in range(40):
             if not source.is_symlink():
@@ -110,6 +115,8 @@ class StageOut:
             source = self.host_path(Path(os.path.normpath(source.parent / os.readlink(source))))
         place = store.place(uri)
         if not os.path.lexists(source):
+            if place is None and (found := store.stat(uri)) is not None:
+                return found  # its own code wrote there, past us
             if place is None or not os.path.lexists(place):
                 self.notes[f"artifact:{name}"] = (
                     f"output artifact '{name}' was not written; it has metadata only"
@@ -117,16 +124,32 @@ class StageOut:
                 return None
             source = place  # moved there before a crash
         ours = source.is_relative_to(self.folder.path) or source.is_relative_to(self.places.task_root)
+        reported_to_log = reported(f"storing output '{name}'", self.tell)
+
+        def progress(done: int, total: int) -> None:
+            reported_to_log(done, total)
+            if done == total:
+                failpoint("artifact.uploaded")
+
         try:
-            stored = store.put(source, uri, move=ours and place is not None)
+            stored = store.put(source, uri, move=ours and place is not None, progress=progress)
         except ArtifactError as problem:
             raise ArtifactError(f"output artifact '{name}' cannot be stored: {problem}") from problem
         failpoint("artifact.stored")
         return stored
 
     def _describe(self, uri: str) -> Stored | None:
-        """Content at a place of the component's own choice: recorded where it can be read, never moved."""
-        return describe_local(uri)
+        """Content at a place of the component's own choice: recorded where it can be read, never moved.
+
+        Of object stores, only the one that the run's own artifacts are in is asked.
+        """
+        store = self.stores.of(self.order.task_uri)
+        if scheme_of(uri) == "file" or scheme_of(uri) not in store.schemes:
+            return describe_local(uri)
+        try:
+            return store.stat(uri)
+        except ArtifactError:
+            return None
 
     def _seen(self, text: str) -> Path:
         """A path as the task wrote it, on this machine; a relative one is in its working directory."""
