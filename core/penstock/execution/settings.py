@@ -239,6 +239,8 @@ def load_settings(
 
 
 _PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
+_OF_DATABASE = re.compile(r"\b(postgres(?:ql)?(?:\+\w+)?://[^\s:/@]*):[^\s?]*@")  # slashes and all
+_AS_OPTION = re.compile(r"([?&](?:ssl)?password=)[^\s&]*")
 _LONE_USER = re.compile(r"\b(https?://)[^\s:/@]+@")
 
 
@@ -246,6 +248,7 @@ def mask_url(text: str) -> str:
     """The text with the password of every URL in it replaced by ***, also where it stands alone, as tokens
     do.
     """
+    text = _AS_OPTION.sub(r"\1***", _OF_DATABASE.sub(r"\1:***@", text))
     return _LONE_USER.sub(r"\1***@", _PASSWORD.sub(r"\1:***@", text))
 
 

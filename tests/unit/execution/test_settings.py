@@ -115,6 +115,8 @@ def test_every_setting_is_shown_with_its_variable(tmp_path: Path) -> None:
         ("cannot reach redis://:s3cret@db/0, twice", "cannot reach redis://:***@db/0, twice"),
         ("a://u:p@h and b://v:q@i", "a://u:***@h and b://v:***@i"),
         ("postgresql://ann:p@ss:word@db/x", "postgresql://ann:***@db/x"),
+        ("postgres://ann:p/w@db/x?password=y&a=b and c", "postgres://ann:***@db/x?password=***&a=b and c"),
+        ("postgresql://db/x?options=a@b", "postgresql://db/x?options=a@b"),
         ("https://ghp_token@index/simple, ssh://git@host/x", "https://***@index/simple, ssh://git@host/x"),
         ("sqlite:////home/ann:bob@x/penstock.db", "sqlite:////home/ann:bob@x/penstock.db"),
         ("http://[not-an-address", "http://[not-an-address"),
