@@ -419,7 +419,7 @@ def test_a_server_that_takes_connections_and_answers_nothing_holds_nobody_up(
         own.resume()
 
     assert answer.run["state"] == "SUCCEEDED" and "it takes too long" in answer.err
-    assert took(answer) < 8
+    assert took(answer) < 15, "each task has waited for itself"
     deadline = time.monotonic() + 60
     while world.penstock("tracking", "sync").code and time.monotonic() < deadline:
         time.sleep(1)

@@ -87,7 +87,7 @@ def sync(
                 outcome, text = Outcome.WAITING, f"waits: {error}"
             else:
                 text = outcome.value
-            left = left or outcome not in (Outcome.DELIVERED, Outcome.SO_FAR)
+            left = left or outcome in (Outcome.WAITING, Outcome.REFUSED)
             typer.echo(f"run {run_id} {text}")
     if left:
         raise typer.Exit(1)

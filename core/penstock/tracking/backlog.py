@@ -10,7 +10,7 @@ from penstock.model import ROOT
 from penstock.store import WaitingMessage
 from penstock.tracking.claims import Claims, OvertakenError, revision_of, run_of
 from penstock.tracking.entity import is_tracked
-from penstock.tracking.recorder import recorder
+from penstock.tracking.recorder import Recorder
 from penstock.tracking.server import DeletedError, Server
 from penstock.tracking.transport import UnavailableError
 
@@ -59,8 +59,7 @@ class Backlog:
         error = ""
         finished = False
         try:
-            known = recorder(self.claims.store, run_id)
-            all_of_it = known is None or known.deliver(server, claim, enough)
+            all_of_it = Recorder(self.claims.store, run_id).deliver(server, claim, enough)
             finished = all_of_it and claim.finish()
             if finished:
                 return Outcome.REFUSED if claim.refused else Outcome.DELIVERED
@@ -86,5 +85,8 @@ class Backlog:
 
     def _free(self) -> Iterator[str]:
         for one in self.runs():
-            if not one.refused and not one.held_seconds:
-                yield run_of(one)
+            if one.refused or one.held_seconds:
+                continue
+            run = self.claims.store.runs.get(run_of(one))
+            if run.state.ended or run.revision > revision_of(one):
+                yield run.id

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from penstock.errors import NotFoundError, PenstockError
+from penstock.errors import PenstockError
 from penstock.model import Json, JsonObject
 from penstock.store import Message, Store, WaitingMessage
 
@@ -59,12 +59,9 @@ class Claim:
     def finish(self) -> bool:
         """Whether all of an ended run is delivered; then the message is, and the claim over."""
         with self.store.transaction():
-            try:
-                revision = self.store.runs.revision(self.run_id)
-                if not self.store.runs.get(self.run_id).state.ended or revision != self.revision:
-                    return False
-            except NotFoundError:
-                self.refused.clear()  # removed meanwhile: nothing is left to tell
+            revision = self.store.runs.revision(self.run_id)
+            if not self.store.runs.get(self.run_id).state.ended or revision != self.revision:
+                return False
             self.keep(now=True)
             if not self.refused:
                 return self.store.outbox.mark_delivered(self.message.id)
@@ -106,7 +103,7 @@ class Claims:
             return None
         seen = found[0]
         holder = str(seen.message.payload.get("holder", ""))
-        dead = seen.held_seconds > 0 and bool(holder) and (holder == self.holder or self.is_dead(holder))
+        dead = seen.held_seconds > 0 and self.is_dead(holder)
         revision = 0 if from_start else cast("int", seen.message.payload.get("revision", 0))
         content: JsonObject = {"run_id": run_id, "revision": revision, "holder": self.holder}
         message = self.store.outbox.take(seen.message, content, LEASE_SECONDS, by_force=dead)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.errors import PenstockError
 from penstock.tracking.claims import Claim, OvertakenError
-from penstock.tracking.recorder import Recorder, recorder
+from penstock.tracking.recorder import Recorder
 from penstock.tracking.transport import UnavailableError
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ _QUICK_SECONDS: Final = 2.0
 """What a launch waits for one answer of MLflow, and for the claim on its run."""
 
 _OTHERS_SECONDS: Final = 2.0
-"""How long it may turn to the backlog of other runs before it looks after its own again."""
+_OTHERS_PAUSE: Final = 15.0
+"""How long it may turn to the backlog of other runs before it looks after its own again, and how often."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Follower:
         self._lock = threading.Lock()
         self._claim: Claim | None = None
         self._recorder: Recorder | None = None
+        self._hopeless = False
+        self._others_at = time.monotonic()
         self._stopping = threading.Event()
         self._deadline = math.inf
         self._error = ""
@@ -64,7 +67,8 @@ class Follower:
         """
         until = time.monotonic() + _QUICK_SECONDS
         while not self._claimed():
-            if time.monotonic() > until:
+            self._hopeless = self._hopeless or time.monotonic() > until
+            if self._hopeless:
                 return None
             time.sleep(0.05)
         task = self._tracker.claims.store.tasks.find(self._run_id, path)
@@ -79,8 +83,9 @@ class Follower:
         with self._lock:
             if self._claim is None:
                 self._claim = self._tracker.claims.claim(self._run_id)
-                if self._recorder is None and self._claim is not None:
-                    self._recorder = recorder(self._tracker.claims.store, self._run_id)
+                if self._claim is not None:
+                    self._hopeless = False
+                    self._recorder = Recorder(self._tracker.claims.store, self._run_id)
             return self._claim is not None
 
     def _follow(self) -> None:
@@ -124,7 +129,8 @@ class Follower:
         self._claim.keep()
         if self._claim.finish():
             return True
-        if not self._stopping.is_set():
+        if not self._stopping.is_set() and time.monotonic() >= self._others_at:
+            self._others_at = time.monotonic() + _OTHERS_PAUSE
             until = time.monotonic() + _OTHERS_SECONDS
             self._tracker.backlog.deliver_others(
                 server, lambda: self._stopping.is_set() or time.monotonic() > until

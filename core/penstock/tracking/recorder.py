@@ -12,10 +12,9 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from penstock.errors import NotFoundError
 from penstock.execution.failpoints import failpoint
 from penstock.model import ROOT, TaskRun
-from penstock.store import RunRecord, Store
+from penstock.store import Store
 from penstock.tracking.claims import Claim
 from penstock.tracking.entity import (
     Entity,
@@ -36,11 +35,11 @@ _MANY: Final = 8
 
 
 class Recorder:
-    """Any thread may open tasks while one delivers."""
+    """Any thread may open tasks while one delivers. Raises NotFoundError."""
 
-    def __init__(self, store: Store, run: RunRecord) -> None:
+    def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
-        self._run = run
+        self._run = store.runs.get(run_id)
         self._lock = threading.Lock()
         self._experiment = ""
         self._ids: dict[str, str] = {}
@@ -141,7 +140,7 @@ class Recorder:
     def _fill(server: Server, mlflow_id: str, entity: Entity, parent: str = "") -> None:
         server.log(mlflow_id, entity, parent)
         if entity.status is not Status.RUNNING or entity.again:
-            server.set_status(mlflow_id, entity.status, entity.ended_at, entity.name)
+            server.set_status(mlflow_id, entity.status, entity.ended_at)
         for model in entity.models:
             server.register(model, mlflow_id)
 
@@ -195,11 +194,3 @@ class Recorder:
             yield
         finally:
             self._lock.release()
-
-
-def recorder(store: Store, run_id: str) -> Recorder | None:
-    """None for a run that was removed."""
-    try:
-        return Recorder(store, store.runs.get(run_id))
-    except NotFoundError:
-        return None
