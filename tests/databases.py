@@ -68,7 +68,8 @@ def databases() -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="session")
-def _template(databases: Databases) -> Iterator[str]:  # pyright: ignore[reportUnusedFunction]
+def postgres_template(databases: Databases) -> Iterator[str]:
+    """The name of a database with the schema and nothing in it."""
     from penstock.store import migrations
     from penstock.store.connection import connect
 
@@ -80,9 +81,9 @@ def _template(databases: Databases) -> Iterator[str]:  # pyright: ignore[reportU
 
 
 @pytest.fixture
-def postgres_url(databases: Databases, _template: str) -> Iterator[str]:
+def postgres_url(databases: Databases, postgres_template: str) -> Iterator[str]:
     """A database with the schema and nothing in it."""
-    with databases.fresh(_template) as url:
+    with databases.fresh(postgres_template) as url:
         yield url
 
 

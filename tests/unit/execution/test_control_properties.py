@@ -5,6 +5,7 @@ The oracle is that of the planner's tests, which shares no code with us.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from penstock.execution.reopening import reopen_run
 from penstock.model import ROOT, Pipeline, State, TaskRun
 from penstock.store import Store
+from tests.databases import Databases
 from tests.unit.execution.control_worlds import (
     ARGUMENTS,
     Chaos,
@@ -37,9 +39,19 @@ def some(part: int) -> settings:
     return settings(max_examples=profile.max_examples // part)
 
 
+FEW = settings(max_examples=50 if os.environ.get("PENSTOCK_FULL") else 8)
+"""On a server each example takes many round trips; what SQLite has shown need not be shown again."""
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path_factory.mktemp('control')}/penstock.db") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def postgres(databases: Databases, postgres_template: str) -> Iterator[Store]:
+    with databases.fresh(postgres_template) as url, Store.open(url) as opened:
         yield opened
 
 
@@ -71,9 +83,27 @@ def check_history(store: Store, run_id: str) -> None:
     assert found == {record.path: (record.state, record.generation) for record in store.tasks.load(run_id)}
 
 
+ANY_ORDER = given(shape=SEEDS, world=SEEDS, order=SEEDS, chaos=st.sampled_from([Chaos(), EVERYTHING]))
+
+
 @some(4)
-@given(shape=SEEDS, world=SEEDS, order=SEEDS, chaos=st.sampled_from([Chaos(), EVERYTHING]))
+@ANY_ORDER
 def test_every_interleaving_ends_as_the_oracle_says(
+    store: Store, shape: int, world: int, order: int, chaos: Chaos
+) -> None:
+    every_interleaving_ends_as_the_oracle_says(store, shape, world, order, chaos)
+
+
+@pytest.mark.service("postgres")
+@FEW
+@ANY_ORDER
+def test_every_interleaving_ends_as_the_oracle_says_on_postgresql(
+    postgres: Store, shape: int, world: int, order: int, chaos: Chaos
+) -> None:
+    every_interleaving_ends_as_the_oracle_says(postgres, shape, world, order, chaos)
+
+
+def every_interleaving_ends_as_the_oracle_says(
     store: Store, shape: int, world: int, order: int, chaos: Chaos
 ) -> None:
     grown, expected = random_pipeline(shape, world)
@@ -95,9 +125,27 @@ def test_every_interleaving_ends_as_the_oracle_says(
     assert scene.records() == records
 
 
+SEVERAL = given(shape=SEEDS, world=SEEDS, order=SEEDS, controls=st.integers(2, 3))
+
+
 @some(12)
-@given(shape=SEEDS, world=SEEDS, order=SEEDS, controls=st.integers(2, 3))
+@SEVERAL
 def test_several_controls_do_the_work_of_one(
+    store: Store, shape: int, world: int, order: int, controls: int
+) -> None:
+    several_controls_do_the_work_of_one(store, shape, world, order, controls)
+
+
+@pytest.mark.service("postgres")
+@FEW
+@SEVERAL
+def test_several_controls_do_the_work_of_one_on_postgresql(
+    postgres: Store, shape: int, world: int, order: int, controls: int
+) -> None:
+    several_controls_do_the_work_of_one(postgres, shape, world, order, controls)
+
+
+def several_controls_do_the_work_of_one(
     store: Store, shape: int, world: int, order: int, controls: int
 ) -> None:
     grown, expected = random_pipeline(shape, world)
@@ -111,9 +159,27 @@ def test_several_controls_do_the_work_of_one(
     check_history(store, run.id)
 
 
+RETRIED = given(shape=SEEDS, world=SEEDS, order=SEEDS, named=st.booleans())
+
+
 @some(8)
-@given(shape=SEEDS, world=SEEDS, order=SEEDS, named=st.booleans())
+@RETRIED
 def test_a_retried_run_ends_as_if_nothing_had_failed(
+    store: Store, shape: int, world: int, order: int, named: bool
+) -> None:
+    a_retried_run_ends_as_if_nothing_had_failed(store, shape, world, order, named)
+
+
+@pytest.mark.service("postgres")
+@FEW
+@RETRIED
+def test_a_retried_run_ends_as_if_nothing_had_failed_on_postgresql(
+    postgres: Store, shape: int, world: int, order: int, named: bool
+) -> None:
+    a_retried_run_ends_as_if_nothing_had_failed(postgres, shape, world, order, named)
+
+
+def a_retried_run_ends_as_if_nothing_had_failed(
     store: Store, shape: int, world: int, order: int, named: bool
 ) -> None:
     """The second time nothing fails any more; what comes late from the first time is passed over."""
