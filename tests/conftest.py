@@ -31,10 +31,10 @@ if os.access("/var/tmp", os.W_OK):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test sees the user's PENSTOCK_* or writes into the user's ~/.penstock."""
+    """No test sees the user's settings, writes into the user's ~/.penstock or records runs in an MLflow."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith("PENSTOCK_") and not name.startswith(KEPT):
+            if name.startswith(("PENSTOCK_", "MLFLOW_")) and not name.startswith(KEPT):
                 patch.delenv(name)
         patch.setenv("PENSTOCK_HOME", str(tmp_path_factory.getbasetemp() / "no-home"))
         yield
