@@ -94,6 +94,7 @@ class LocalControl:
         self._sessions: dict[str, Session] = {}
         self._overdue: dict[str, str] = {}
         self._pipelines: dict[str, Pipeline] = {}
+        self._inputs: dict[str, Values] = {}
 
     def session(self, run_id: str) -> Session:
         """The run with its ledger. Raises NotFoundError."""
@@ -107,6 +108,14 @@ class LocalControl:
             if self._exclusive:
                 self._sessions[run_id] = found
         return found
+
+    def look(self, run_id: str) -> None:
+        """Look at the input artifacts of a run that has not begun, for `begin`: reading them may take longer
+        than a lease lasts.
+        """
+        session = self._store.repeat(lambda: open_session(self._store, run_id, self._pipelines))
+        if session.ledger.get(ROOT) is None:
+            self._inputs[run_id] = root_values(session.pipeline, session.run)
 
     def begin(self, run_id: str) -> Step:
         """Open the run's own DAG; for a run that is open already, say what is worth a verdict in it."""
@@ -152,11 +161,13 @@ class LocalControl:
 
     def _begin(self, session: Session) -> Step:
         run_id, ledger = session.run.id, session.ledger
+        inputs = self._inputs.pop(run_id, None)
+        if inputs is None and ledger.get(ROOT) is None:
+            inputs = root_values(session.pipeline, session.run)
         with self._transaction(session):
             if self._tracker is not None:
                 self._tracker.begun(run_id)
-            if ledger.get(ROOT) is None:
-                inputs = root_values(session.pipeline, run_id, session.run.arguments)
+            if inputs is not None and ledger.get(ROOT) is None:
                 root = TaskRun(ROOT, TaskKind.ROOT, State.RUNNING, inputs=inputs, started_at=self._clock())
                 return self._record(session, root)
             if self._store.runs.get(run_id).state is State.PENDING:

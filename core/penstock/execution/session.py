@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 
-from penstock.artifacts import under
+from penstock.artifacts import ArtifactError, path_of, scheme_of, under
+from penstock.artifacts.content import describe, examine
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder, RunFields
 from penstock.execution.platform import workspace_fields
 from penstock.execution.taskconfig import task_config_parameters
 from penstock.ir import load
-from penstock.model import ROOT, Artifact, Json, Pipeline, TaskRun, Values
+from penstock.model import ROOT, Artifact, ArtifactType, Json, Pipeline, TaskRun, Values
 from penstock.model import path as paths
 from penstock.planner.ledger import Ledger
 from penstock.planner.platform import resolve_platform
@@ -86,7 +89,7 @@ def open_session(store: Store, run_id: str, known: dict[str, Pipeline] | None = 
     root = next((record for record in records if record.path == ROOT), None)
     ledger = Ledger(
         pipeline,
-        (root.inputs if root is not None else root_values(pipeline, run.id, run.arguments)).parameters,
+        root.inputs.parameters if root is not None else root_parameters(pipeline, run.arguments),
         {**fields.placeholders(), **workspace_fields(has_workspace(pipeline))},
         fail_fast=options.fail_fast,
         records=records,
@@ -104,17 +107,39 @@ def workspace_spec(pipeline: Pipeline) -> Mapping[str, Json]:
     return found if isinstance(found, dict) else {}
 
 
-def root_values(pipeline: Pipeline, run_id: str, arguments: Mapping[str, Json]) -> Values:
-    """A run's arguments as inputs of its own DAG: an argument for an input artifact is the place of its
-    content.
-    """
+def root_parameters(pipeline: Pipeline, arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """A run's arguments as parameters of its own DAG."""
     declared = pipeline.root.interface.input_artifacts
+    return {name: value for name, value in arguments.items() if name not in declared}
+
+
+def root_values(pipeline: Pipeline, run: RunRecord) -> Values:
+    """A run's arguments as inputs of its own DAG: an argument for an input artifact is the place of its
+    content. Reads all content that is on this machine.
+    """
     artifacts = {
-        name: (Artifact(f"{run_id}-{name}", name, spec.type, str(arguments[name])),)
-        for name, spec in declared.items()
-        if name in arguments
+        name: (_given(name, spec.type, str(run.arguments[name]), run),)
+        for name, spec in pipeline.root.interface.input_artifacts.items()
+        if name in run.arguments
     }
-    return Values({name: value for name, value in arguments.items() if name not in declared}, artifacts)
+    return Values(root_parameters(pipeline, run.arguments), artifacts)
+
+
+def _given(name: str, kind: ArtifactType, uri: str, run: RunRecord) -> Artifact:
+    """The same content in the same place is the same artifact in every run, so that tasks that read it are
+    found in the cache (KFP's fingerprint has the names of input artifacts). Where the content is not known it
+    is another one in each run: it may have changed.
+    """
+    stored = None
+    if scheme_of(uri) == "file":
+        with suppress(OSError, ArtifactError):
+            stored = describe(examine(path_of(uri)), uri)
+    if stored is None:
+        return Artifact(f"{run.id}-{name}", name, kind, uri)
+    parts = (run.namespace, name, repr(kind), uri, str(stored.size), stored.sha256)
+    digest = sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    identity = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
+    return Artifact(identity, name, kind, uri, size=stored.size, sha256=stored.sha256)
 
 
 def run_fields(run: RunRecord, pipeline: Pipeline) -> RunFields:

@@ -205,12 +205,13 @@ def _changes(former: TaskRun, record: TaskRun) -> str:
         if before.get(name) != now.get(name):
             return f"input '{name}' changed from {_shown(before, name)} to {_shown(now, name)}"
     for name in {**former.inputs.artifacts, **record.inputs.artifacts}:
-        ids = [
-            [one.id for one in many.get(name, ())]
-            for many in (former.inputs.artifacts, record.inputs.artifacts)
-        ]
-        if ids[0] != ids[1]:
-            return f"input artifact '{name}' was made anew"
+        was, is_now = (many.get(name, ()) for many in (former.inputs.artifacts, record.inputs.artifacts))
+        if [one.id for one in was] == [one.id for one in is_now]:
+            continue
+        content = [[(one.uri, one.sha256) for one in many if one.sha256] for many in (was, is_now)]
+        if content[0] != content[1] and [one.uri for one in was] == [one.uri for one in is_now]:
+            return f"the content of input artifact '{name}' changed"
+        return f"input artifact '{name}' was made anew"
     return ""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, cast
 
-from penstock.artifacts import ArtifactError, ArtifactStore, uri_of
+from penstock.artifacts import ArtifactError, ArtifactStore, path_of, scheme_of, uri_of
 from penstock.artifacts.copies import Copies
 from penstock.artifacts.stores import Stores
 from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError, PenstockError
@@ -276,7 +276,9 @@ class Workspace:
         )
         following = tracker.following(run_id, on_warning) if tracker is not None else nullcontext()
         with closing(launcher), following:
-            if isinstance(launcher, ProcessLauncher) and run.revision:
+            if not run.revision:
+                control.look(run_id)
+            elif isinstance(launcher, ProcessLauncher):
                 launcher.sweep(run_id)
             return engine.run(run_id)
 
@@ -355,13 +357,20 @@ def _artifact_arguments(pipeline: Pipeline, arguments: Mapping[str, Json]) -> di
                 )
         elif not isinstance(place, str) or not place:
             raise InvalidArgumentError(f"argument '{name}' must be the path or URI of an artifact, as text")
-        elif "://" in place:
-            found[name] = place
-        elif Path(place).exists():
-            found[name] = uri_of(Path(place).absolute())
         else:
-            raise InvalidArgumentError(f"argument '{name}' names '{place}', which does not exist")
+            found[name] = place if scheme_of(place) != "file" else uri_of(_existing(place, name))
     return found
+
+
+def _existing(place: str, argument: str) -> Path:
+    """A path, or a `file://` URI, that leads somewhere."""
+    try:
+        path = path_of(place) if "://" in place else Path(place).absolute()
+        if path.exists():
+            return path
+    except (ArtifactError, OSError) as error:
+        raise InvalidArgumentError(f"argument '{argument}' names no artifact: {error}") from error
+    raise InvalidArgumentError(f"argument '{argument}' names '{place}', which does not exist")
 
 
 def _resource_prefix(name: str) -> str:

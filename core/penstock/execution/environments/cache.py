@@ -89,7 +89,7 @@ class Environments:
     def available_pythons(self) -> tuple[AvailablePython, ...]:
         """The machine's Pythons, those in PATH first in its order; see `environments.pythons`.
 
-        Looked up once a second: every task asks twice, and each time the folders of the PATH would be looked at.
+        Looked up once a second: every task asks twice, and the folders of the PATH are looked at each time.
         """
         now = time.monotonic()
         if now - self._looked > _LOOK_AGAIN:
