@@ -40,7 +40,7 @@ def check_pipeline(
     if missing:
         pytest.skip(f"this machine has no {', '.join(missing)}")
     if case.slow and not FULL:
-        pytest.skip("sleeps for long; `make conformance` runs it")
+        pytest.skip("takes long; `make conformance` runs it")
     text = pipeline.read_text("utf-8")
     if disguised:
         documents = [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
