@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from penstock_workers.kubernetes.api import Change, GoneError, KubernetesApi, Listing, UnreachableError
-from penstock_workers.kubernetes.watcher import Watcher
+from penstock_workers.kubernetes.watcher import Expected, Watcher
 
 
 class Cluster:
@@ -63,12 +63,19 @@ def until(condition: Any) -> None:
     raise AssertionError("it did not come to that")
 
 
+def follow(watching: Watcher, name: str, phase: str = "Pending") -> Expected:
+    """As who makes a pod does."""
+    expected = watching.expect(name)
+    watching.arrived(name, pod(name, phase))
+    return expected
+
+
 def watcher(cluster: Cluster, **more: Any) -> Watcher:
     return Watcher(cast("KubernetesApi", cluster), "x=y", **more)
 
 
 def test_a_change_reaches_who_expects_the_pod(cluster: Cluster) -> None:
-    expected = watcher(cluster).expect("a", pod("a", "Pending"))
+    expected = follow(watcher(cluster), "a")
     cluster.events.put(Change("MODIFIED", pod("a", "Running")))
 
     until(lambda: expected.pod == pod("a", "Running"))
@@ -76,7 +83,7 @@ def test_a_change_reaches_who_expects_the_pod(cluster: Cluster) -> None:
 
 
 def test_a_deleted_pod_is_gone_with_its_last_state(cluster: Cluster) -> None:
-    expected = watcher(cluster).expect("a", pod("a", "Pending"))
+    expected = follow(watcher(cluster), "a")
     cluster.events.put(Change("DELETED", pod("a", "Succeeded")))
 
     until(lambda: expected.gone)
@@ -87,7 +94,7 @@ def test_a_deleted_pod_is_gone_with_its_last_state(cluster: Cluster) -> None:
 def test_what_happened_while_the_watch_was_lost_is_seen(cluster: Cluster, broken: Exception) -> None:
     cluster.pods = {"a": pod("a", "Pending"), "b": pod("b", "Pending")}
     watching = watcher(cluster)
-    ended, vanished = (watching.expect(name, pod(name, "Pending")) for name in ("a", "b"))
+    ended, vanished = (follow(watching, name) for name in ("a", "b"))
     until(lambda: cluster.versions)
     cluster.pods = {"a": pod("a", "Succeeded")}
     cluster.events.put(broken)
@@ -98,7 +105,7 @@ def test_what_happened_while_the_watch_was_lost_is_seen(cluster: Cluster, broken
 def test_a_bookmark_moves_the_place_from_which_it_goes_on(cluster: Cluster) -> None:
     cluster.pods = {"a": pod("a", "Pending")}
     watching = watcher(cluster)
-    expected = watching.expect("a", pod("a", "Pending"))
+    expected = follow(watching, "a")
     cluster.events.put(Change("BOOKMARK", {"metadata": {"resourceVersion": "77"}}))
     cluster.events.put(None)
 
@@ -108,7 +115,7 @@ def test_a_bookmark_moves_the_place_from_which_it_goes_on(cluster: Cluster) -> N
 
 def test_a_cluster_that_is_away_is_told_as_trouble(cluster: Cluster) -> None:
     watching = watcher(cluster)
-    watching.expect("a", pod("a", "Pending"))
+    follow(watching, "a")
     until(lambda: cluster.versions)
     cluster.events.put(UnreachableError("the server is away"))
 
@@ -118,14 +125,24 @@ def test_a_cluster_that_is_away_is_told_as_trouble(cluster: Cluster) -> None:
 
 def test_a_pod_made_after_the_list_began_is_not_taken_for_gone(cluster: Cluster) -> None:
     watching = watcher(cluster)
-    watching.expect("other", pod("other", "Pending"))
+    follow(watching, "other")
     until(lambda: cluster.versions)
-    expected = watching.expect("new", pod("new", "Pending"))
-    watching._expected["new"].since = float("inf")
+    expected = watching.expect("new")
     cluster.events.put(GoneError("too old"))
 
     until(lambda: cluster.lists > 1)
     assert not expected.gone
+
+
+def test_a_pod_that_ends_before_its_maker_hears_of_it_has_ended(cluster: Cluster) -> None:
+    watching = watcher(cluster)
+    expected = watching.expect("a")
+    cluster.events.put(Change("MODIFIED", pod("a", "Succeeded")))
+    until(lambda: expected.pod is not None)
+
+    watching.arrived("a", pod("a", "Pending"))
+
+    assert expected.pod == pod("a", "Succeeded")
 
 
 def test_every_change_is_told_to_who_follows_all(cluster: Cluster) -> None:

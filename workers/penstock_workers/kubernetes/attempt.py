@@ -112,6 +112,8 @@ class PodAttempt:
             self.waits_for = "its packages are being installed, by a pod of their own"
             self._next_try = time.monotonic() + 0.5
             return
+        watcher = self._around.watcher
+        expected = watcher.expect(self.name)
         try:
             pod = self._around.api.create("pods", body)
         except FullError as problem:
@@ -122,8 +124,12 @@ class PodAttempt:
             pod = self._adopted()
             if pod is None:
                 return
+        except (TaskError, LauncherError):
+            watcher.forget(self.name)
+            raise
         self.waits_for = ""
-        self._expected = self._around.watcher.expect(self.name, pod)
+        watcher.arrived(self.name, pod)
+        self._expected = expected
 
     def _adopted(self) -> JsonObject | None:
         pod = self._around.api.get("pods", self.name)

@@ -24,9 +24,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Expected:
-    """What is known of one pod; `gone` once it is not there any more (`pod` is its last state then)."""
+    """What is known of one pod; `gone` once it is not there any more (`pod` is its last state then).
 
-    since: float
+    `since` is when it was surely there, infinite until that.
+    """
+
+    since: float = float("inf")
     pod: JsonObject | None = None
     gone: bool = False
     changed: threading.Event = field(default_factory=threading.Event)
@@ -70,14 +73,21 @@ class Watcher:
         self._stopped.set()
         self._api.stopped.set()
 
-    def expect(self, name: str, pod: JsonObject) -> Expected:
-        """From now on the pod is followed. It has been seen, as `pod`."""
+    def expect(self, name: str) -> Expected:
+        """From now on the pod is followed: before it is made, because it may end before its maker hears that
+        it was made.
+        """
         self.start()
         with self._lock:
-            found = self._expected.setdefault(name, Expected(time.monotonic()))
+            return self._expected.setdefault(name, Expected())
+
+    def arrived(self, name: str, pod: JsonObject) -> None:
+        """It was made, or found, as `pod`, which may be old news already."""
+        with self._lock:
+            found = self._expected[name]
+            found.since = time.monotonic()
             if found.pod is None:
                 found.pod = pod
-            return found
 
     def forget(self, name: str) -> None:
         with self._lock:
