@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,10 +57,10 @@ def debug_task(workspace: Workspace, run_id: str, path: str, on_line: Callable[[
         task_uri=f"{outputs}/{attempt_id}",
         output_uris={name: under(outputs, f"{attempt_id}/{name}") for name in order.output_uris},
     )
-    launcher = workspace.launcher(session.options, session.run.pipeline_root)
-    if isinstance(launcher, ProcessLauncher):
-        for need in needs(order.platform):
-            on_line(f"penstock: the secret {need} comes from {launcher.secrets.described(need)}")
-    manifest = launcher.start(order, on_line).wait()
+    with closing(workspace.launcher(session.options, session.run.pipeline_root)) as launcher:
+        if isinstance(launcher, ProcessLauncher):
+            for need in needs(order.platform):
+                on_line(f"penstock: the secret {need} comes from {launcher.secrets.described(need)}")
+        manifest = launcher.start(order, on_line).wait()
     assert manifest is not None
     return Debugged(manifest, folder)
