@@ -11,9 +11,10 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, cast
+from uuid import uuid4
 
-from penstock.artifacts.arrival import arriving
-from penstock.artifacts.content import Content, examine
+from penstock.artifacts.arrival import arriving, remove
+from penstock.artifacts.content import PART, Content, examine
 from penstock.artifacts.error import explained
 from penstock.artifacts.protocol import ArtifactStore, Progress, Stored
 
@@ -51,21 +52,39 @@ class Copies:
         self._make_room(expected.sha256)
 
     def path(self, store: ArtifactStore, expected: Stored) -> Path:
-        """The copy itself. It stays until others need the room. Raises ArtifactError."""
-        with explained(f"keep a copy of {expected.uri!r}"), self._locked(expected.sha256):
-            found = self._copy(store, expected, None)
+        """The copy itself, which stays until others need the room. What nobody recorded the sha256 of is
+        fetched each time. Raises ArtifactError.
+        """
+        with explained(f"keep a copy of {expected.uri!r}"):
+            if not expected.sha256:
+                return self._unknown(store, expected.uri)
+            with self._locked(expected.sha256):
+                found = self._copy(store, expected, None)
         self._make_room(expected.sha256)
         return found
+
+    def _unknown(self, store: ArtifactStore, uri: str) -> Path:
+        fresh = self._folder / f"{PART}{uuid4().hex}"
+        try:
+            stored = store.get(uri, fresh)
+            with self._locked(stored.sha256):
+                place = self._folder / stored.sha256
+                if _seal(place) is None:
+                    _begin(place)
+                    fresh.rename(place / _CONTENT)
+                    _close(place)
+        finally:
+            remove(fresh)
+        self._make_room(stored.sha256)
+        return place / _CONTENT
 
     def _copy(self, store: ArtifactStore, expected: Stored, progress: Progress | None) -> Path:
         place = self._folder / expected.sha256
         content = place / _CONTENT
         if _seal(place) is None:
-            if place.exists():
-                shutil.rmtree(place)
-            place.mkdir(parents=True)
+            _begin(place)
             store.get(expected.uri, content, expected=expected, progress=progress)
-            (place / _SEAL).write_text(json.dumps(_sealing(examine(content))), "utf-8")
+            _close(place)
         os.utime(place)
         return content
 
@@ -123,15 +142,22 @@ def _link_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _sealing(content: Content) -> dict[str, object]:
+def _begin(place: Path) -> None:
+    if place.exists():
+        shutil.rmtree(place)
+    place.mkdir(parents=True)
+
+
+def _close(place: Path) -> None:
     """Forbids writing to the files, and says how each is; what is written to all the same is another then."""
+    content = examine(place / _CONTENT)
     files: dict[str, list[int]] = {}
     for name in content.files:
         path = content.path(name)
         os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & 0o555)
         found = os.stat(path)
         files[name] = [found.st_size, found.st_mtime_ns]
-    return {"boot": _boot(), "files": files}
+    (place / _SEAL).write_text(json.dumps({"boot": _boot(), "files": files}), "utf-8")
 
 
 def _seal(place: Path) -> dict[str, list[int]] | None:

@@ -48,7 +48,7 @@ caller.
 """
 
 EMULATED: Final[Mapping[FeatureName, str]] = {
-    FeatureName.PIPELINE_ROOT: "not used: artifacts go to PENSTOCK_PIPELINE_ROOT",
+    FeatureName.PIPELINE_ROOT: "used if it can be, and PENSTOCK_PIPELINE_ROOT does not say otherwise",
     FeatureName.RESOURCES: "recorded, not enforced: a process has the whole machine",
     FeatureName.ACCELERATOR: "not reserved: a process sees the accelerators that the machine has",
     FeatureName.NODE_SELECTOR: "without effect: there is one machine",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -21,10 +21,16 @@ class OutputArtifact:
     uri: str
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
     size: int | None = None
+    sha256: str | None = None
+    fetch: Fetch | None = field(default=None, repr=False, compare=False)
 
     @property
     def path(self) -> Path:
-        """Where the content is on this machine. Raises ValueError for an artifact in another store."""
+        """Where the content is on this machine. From elsewhere it is fetched first, and checked; the copy
+        stays until the room is needed. Raises PenstockError for what cannot be had.
+        """
+        if self.fetch is not None:
+            return self.fetch(self)
         if scheme_of(self.uri) != "file":
             raise ValueError(f"{self.uri} is not on this machine; fetch it with the store of its scheme")
         return path_of(self.uri)
@@ -38,6 +44,7 @@ class OutputArtifact:
         return found
 
 
+Fetch: TypeAlias = Callable[[OutputArtifact], Path]
 Output: TypeAlias = "Json | OutputArtifact | list[OutputArtifact]"
 
 
@@ -92,16 +99,18 @@ class Run:
         }
 
 
-def read_outputs(values: Values, lists: frozenset[str] = frozenset()) -> dict[str, Output]:
+def read_outputs(
+    values: Values, lists: frozenset[str] = frozenset(), fetch: Fetch | None = None
+) -> dict[str, Output]:
     """Parameters and artifacts by output name. One artifact stands alone unless its name is in `lists`."""
     found: dict[str, Output] = dict(values.parameters)
     for name, many in values.artifacts.items():
-        read = [_read(one) for one in many]
+        read = [_read(one, fetch) for one in many]
         found[name] = read[0] if len(read) == 1 and name not in lists else read
     return found
 
 
-def read_task(record: TaskRun, lists: frozenset[str] = frozenset()) -> TaskResult:
+def read_task(record: TaskRun, lists: frozenset[str] = frozenset(), fetch: Fetch | None = None) -> TaskResult:
     return TaskResult(
         path=record.path,
         kind=record.kind,
@@ -109,7 +118,7 @@ def read_task(record: TaskRun, lists: frozenset[str] = frozenset()) -> TaskResul
         cached=record.cached,
         error=record.error,
         reason=record.reason,
-        outputs=read_outputs(record.outputs, lists),
+        outputs=read_outputs(record.outputs, lists, fetch),
         started_at=record.started_at,
         ended_at=record.ended_at,
     )
@@ -119,9 +128,16 @@ def outputs_to_json(outputs: Mapping[str, Output]) -> JsonObject:
     return {name: _to_json(value) for name, value in outputs.items()}
 
 
-def _read(artifact: Artifact) -> OutputArtifact:
+def _read(artifact: Artifact, fetch: Fetch | None) -> OutputArtifact:
     return OutputArtifact(
-        artifact.id, artifact.name, artifact.type.name, artifact.uri, artifact.metadata, artifact.size
+        artifact.id,
+        artifact.name,
+        artifact.type.name,
+        artifact.uri,
+        artifact.metadata,
+        artifact.size,
+        artifact.sha256,
+        fetch,
     )
 
 

@@ -26,6 +26,7 @@ def reuse_imported(
         found = store.artifacts.find_identical(
             artifact.type, artifact.uri, artifact.metadata, session.cache_scope, session.run.namespace
         )
-        return found if found is not None and found.sha256 == artifact.sha256 else artifact
+        same = found is not None and (found.size, found.sha256) == (artifact.size, artifact.sha256)
+        return found if found is not None and same else artifact
 
     return {name: tuple(former(one) for one in many) for name, many in artifacts.items()}

@@ -15,9 +15,8 @@ from types import TracebackType
 from typing import Self, TypeAlias, cast
 
 from penstock.artifacts import ArtifactError, ArtifactStore, path_of, scheme_of, uri_of
-from penstock.artifacts.copies import Copies
-from penstock.artifacts.stores import Stores
 from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError, PenstockError
+from penstock.execution.contents import Contents
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
 from penstock.execution.environments.cache import Environments
@@ -34,7 +33,7 @@ from penstock.execution.settings import Settings
 from penstock.execution.task_credentials import TaskCredentials
 from penstock.execution.tracker import GROUP, Tracker
 from penstock.ir import resolve_arguments
-from penstock.model import ROOT, Json, Pipeline, State, Values
+from penstock.model import ROOT, Json, Pipeline, State
 from penstock.planner.ledger import Ledger
 from penstock.store import RunRecord, Store, new_id
 
@@ -49,7 +48,7 @@ class Workspace:
     _store: Store | None = field(default=None, init=False)
     _owner: Owner | None = field(default=None, init=False)
     _tracker: Tracker | None = field(default=None, init=False)
-    _stores: Stores | None = field(default=None, init=False)
+    _contents: Contents | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         return self
@@ -135,37 +134,15 @@ class Workspace:
         return Environments(self.settings.environments, variables=self.variables)
 
     @property
-    def stores(self) -> Stores:
-        if self._stores is None:
-            self._stores = Stores(variables={**os.environ, **self.settings.stores})
-        return self._stores
-
-    @property
-    def copies(self) -> Copies:
-        """What is fetched from other machines is kept for a while."""
-        return Copies(self.settings.home / "fetched", self.settings.fetched_gib << 30)
+    def contents(self) -> Contents:
+        """Of artifacts. Good also when the workspace is closed."""
+        if self._contents is None:
+            self._contents = Contents(self.settings)
+        return self._contents
 
     def artifact_store(self, uri: str) -> ArtifactStore:
         """Raises ArtifactError where nothing here can serve it."""
-        return self.stores.of(uri)
-
-    def root_of(self, pipeline: Pipeline, on_warning: Callable[[str], None] = logger.warning) -> str:
-        """Where a run's artifacts go: by the settings; where they say nothing, the pipeline's own root if
-        artifacts can be kept there, of which `on_warning` hears if not (KFP: a run's root, then the
-        pipeline's). Raises InvalidInputError for settings that cannot be followed.
-        """
-        own, given = pipeline.default_pipeline_root.rstrip("/"), self.settings.pipeline_root
-        if own and self.settings.origins.get("pipeline_root") == "default":
-            try:
-                self.artifact_store(own).check(own)
-                return own
-            except ArtifactError as error:
-                on_warning(f"the pipeline's own root is not used, artifacts go to {given}: {error}")
-        try:
-            self.artifact_store(given).check(given)
-        except ArtifactError as error:
-            raise InvalidInputError(str(error)) from error
-        return given
+        return self.contents.store(uri)
 
     def launcher(self, options: RunOptions, pipeline_root: str = "") -> Launcher:
         """Raises InvalidInputError for an engine, launcher or pipeline root that nothing here can serve."""
@@ -187,8 +164,8 @@ class Workspace:
             private_tmp=self.settings.private_tmp,
             pass_env=self.settings.pass_env,
             secrets=self.secrets,
-            stores=self.stores,
-            copies=self.copies,
+            stores=self.contents.stores,
+            copies=self.contents.copies,
             credentials=TaskCredentials(self.settings.s3_task_credentials, self.settings.s3_task_role),
         )
 
@@ -211,7 +188,7 @@ class Workspace:
         places = _artifact_arguments(pipeline, arguments)
         parameters = {name: value for name, value in arguments.items() if name not in places}
         resolved = {**resolve_arguments(pipeline, parameters), **places}
-        root = self.root_of(pipeline, on_warning)
+        root = self.contents.root_of(pipeline, on_warning)
         with closing(self.launcher(options, root)) as launcher:
             if isinstance(launcher, ProcessLauncher):
                 launcher.secrets.check(pipeline_needs(pipeline, resolved))
@@ -261,7 +238,7 @@ class Workspace:
         self._take_from_the_dead(run)
         tracker = self.tracker(on_warning)
         control = LocalControl(
-            self.store, launcher, self.readable, self.owner.name, exclusive=True, tracker=tracker
+            self.store, launcher, self.contents.readable, self.owner.name, exclusive=True, tracker=tracker
         )
         engine = EmbeddedEngine(
             self.store,
@@ -282,20 +259,6 @@ class Workspace:
                 launcher.sweep(run_id)
             return engine.run(run_id)
 
-    def readable(self, values: Values) -> bool:
-        """Whether every artifact of ours among the values is where it was put."""
-        for many in values.artifacts.values():
-            for artifact in many:
-                if artifact.size is None:
-                    continue
-                try:
-                    stored = self.artifact_store(artifact.uri).stat(artifact.uri)
-                except PenstockError:
-                    return False
-                if stored is None or stored.size != artifact.size:
-                    return False
-        return True
-
     def result(self, run_id: str) -> Run:
         """The run as it stands. Raises NotFoundError."""
         session = self.store.repeat(lambda: open_session(self.store, run_id))
@@ -304,9 +267,13 @@ class Workspace:
             name=session.run.name,
             state=session.run.state,
             error=session.run.error,
-            outputs=read_outputs(session.run.outputs, artifact_lists(session.ledger, ROOT)),
+            outputs=read_outputs(
+                session.run.outputs, artifact_lists(session.ledger, ROOT), self.contents.path
+            ),
             tasks={
-                record.path: read_task(record, artifact_lists(session.ledger, record.path))
+                record.path: read_task(
+                    record, artifact_lists(session.ledger, record.path), self.contents.path
+                )
                 for record in session.ledger.records()
                 if record.path != ROOT
             },
