@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import certifi
 from minio import Minio
 from minio.credentials.credentials import Credentials
+from minio.error import S3Error
 from urllib3 import PoolManager, ProxyManager, Timeout
 
 from penstock._version import __version__
@@ -33,8 +34,15 @@ class Client(Minio):
     chain: Chain
 
     def uploads(self, bucket: str, prefix: str) -> Iterator[tuple[str, str]]:
-        """(key, upload id) of unfinished multipart uploads. MinIO shows them for a whole key only."""
-        found = self._list_multipart_uploads(bucket_name=bucket, prefix=prefix, max_uploads=1000)
+        """(key, upload id) of unfinished multipart uploads; none where they may not be listed. MinIO shows
+        them for a whole key only.
+        """
+        try:
+            found = self._list_multipart_uploads(bucket_name=bucket, prefix=prefix, max_uploads=1000)
+        except S3Error as problem:
+            if problem.code != "AccessDenied":
+                raise
+            return
         for one in found.uploads:
             if one.object_name and one.upload_id:
                 yield one.object_name, one.upload_id

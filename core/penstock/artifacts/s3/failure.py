@@ -118,7 +118,7 @@ class Interpreter:
 
 def _skew(problem: S3Error) -> str:
     """The service's clock is in the head of its answer."""
-    here = datetime.now(UTC)
+    here = _now()
     try:
         there = parsedate_to_datetime(problem.response.headers["Date"])
         minutes = round((here - there).total_seconds() / 60)
@@ -134,3 +134,7 @@ def _skew(problem: S3Error) -> str:
 
 def _words(text: str | None) -> str:
     return " ".join((text or "no reason").split()).rstrip(".")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -53,7 +53,7 @@ def _document(run: Address, prefixes: Sequence[tuple[str, str]]) -> dict[str, ob
         statements.append(
             {
                 "Effect": "Allow",
-                "Action": ["s3:ListBucket", "s3:ListBucketMultipartUploads"],
+                "Action": ["s3:ListBucket"],
                 "Resource": [_arn(bucket)],
                 "Condition": {"StringLike": {"s3:prefix": [*keys, *(f"{key}/*" for key in keys)]}},
             }

@@ -110,5 +110,4 @@ def _endpoint(config: S3Config) -> str:
 
 
 def _text(element: ET.Element | None, name: str) -> str:
-    found = next(element.iter(f"{{*}}{name}"), None) if element is not None else None
-    return (found.text or "") if found is not None else ""
+    return (element.findtext(f".//{{*}}{name}") or "") if element is not None else ""
