@@ -6,6 +6,7 @@ PYTHON has the kfp that a source names as SDK, 2.17.0 where it names none. What 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import time
 import warnings
@@ -25,10 +26,13 @@ def main() -> None:
     for theme in themes:
         if theme == "parts":
             continue
-        module = importlib.import_module(theme)
-        if getattr(module, "SDK", SDK) != kfp.__version__:
-            sys.stdout.write(f"{theme}: left alone, it is for kfp {getattr(module, 'SDK', SDK)}\n")
+        source = (FOLDER / "sources" / f"{theme}.py").read_text("utf-8")
+        named = re.search(r'^SDK = "(.+)"$', source, re.MULTILINE)
+        wanted = named[1] if named else SDK
+        if wanted != kfp.__version__:
+            sys.stdout.write(f"{theme}: left alone, it is for kfp {wanted}\n")
             continue
+        module = importlib.import_module(theme)
         if hasattr(module, "compile_to"):
             module.compile_to(str(FOLDER / "pipelines"))
             continue
