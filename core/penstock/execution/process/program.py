@@ -160,6 +160,8 @@ class Programs:
             )
             if told:
                 variables[URIS] = str(_write_uris(folder, places))
+            else:
+                _lay_paths(folder.work, places)
             words = _fitting(words, order, executor, shared, folder, told)
             check(words, variables, order.inputs.parameters, order.task_name)
             found = shutil.which(words[0], path=variables["PATH"])
@@ -238,6 +240,17 @@ def _write_uris(folder: AttemptFolder, places: Places) -> Path:
     path = folder.path / "uris.json"
     path.write_text(json.dumps({uri: str(local) for uri, local in places.remote.items()}), "utf-8")
     return path
+
+
+def _lay_paths(folder: Path, places: Places) -> None:
+    """For a program that opens a URI as if it were a path, as components do that only `kfp.local` ever ran:
+    from the folder it runs in, `s3://bucket/key` leads to what stands for that URI.
+    """
+    for uri, local in sorted(places.remote.items(), key=lambda one: len(one[0])):
+        path = folder / uri.replace("://", ":/", 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(path) and path.parent.resolve() != local.parent.resolve():
+            path.symlink_to(local)
 
 
 def _fields(order: LaunchOrder) -> dict[str, str]:
