@@ -1,7 +1,7 @@
 """A secret: a report is signed with a key that no record of the run holds.
 
-The key is the secret `report-signing`, whose value docs/how-to/secrets.md shows how to give. Output: `Output`,
-the signature: "64e54729…" for the default text and the key "example-signing-key".
+The key is the secret `report-signing`, whose value docs/how-to/secrets.md shows how to give.
+Output: `Output`, the signature: "64e54729…" for the default text and the key "example-signing-key".
 """
 
 from kfp import compiler, dsl, kubernetes

@@ -83,36 +83,6 @@ class TestArtifacts:
 
         assert words in penstock("artifacts", "get", name).complaint
 
-    def test_lineage_tells_what_it_came_from_and_what_came_of_it(
-        self, penstock: Penstock, adding: Path
-    ) -> None:
-        penstock("run", adding, "-p", "x=3")
-
-        model = penstock("artifacts", "lineage", "latest:add.model").lines
-        copy = penstock("artifacts", "lineage", "latest:use.copy").lines
-
-        into = model.index("went into")
-        assert any(line.startswith("  add of run") for line in model[:into])
-        assert any(line.startswith("  use of run") for line in model[into:])
-        came = copy[copy.index("came from") : copy.index("went into")]
-        assert [line.split()[0] for line in came if line.startswith("  ") and line[2] != " "] == [
-            "use",
-            "add",
-        ]
-        assert copy[copy.index("went into") + 1 :] == ["  nothing"]
-
-    def test_lineage_in_one_direction(self, penstock: Penstock, adding: Path) -> None:
-        penstock("run", adding, "-p", "x=3")
-
-        assert "went into" not in penstock("artifacts", "lineage", "latest:use.copy", "--up").lines
-        assert "came from" not in penstock("artifacts", "lineage", "latest:use.copy", "--down").lines
-        assert "use of run" in penstock("artifacts", "lineage", "latest:use.copy", "--depth", "1").out
-        assert "add of run" not in penstock("artifacts", "lineage", "latest:use.copy", "--depth", "1").out
-        assert (
-            "exclude each other"
-            in penstock("artifacts", "lineage", "latest:use.copy", "--up", "--down").complaint
-        )
-
 
 class TestDoctor:
     def test_it_says_for_each_feature_what_becomes_of_it(self, penstock: Penstock, everything: Path) -> None:
@@ -127,7 +97,8 @@ class TestDoctor:
     def test_json_gives_each_place(self, penstock: Penstock, everything: Path) -> None:
         (found,) = penstock("doctor", everything, "--json").objects
 
-        assert set(found) == {"support", "findings", "images", "secrets", "config_maps", "notes"}
+        lists = {"findings", "images", "secrets", "secret_sources", "config_maps", "notes"}
+        assert set(found) == {"support", *lists}
         assert found["images"] == ["alpine"]
         findings = found["findings"]
         assert {"engine", "support", "feature", "place", "text"} == set(findings[0])

@@ -47,7 +47,7 @@ def forms(value: bytes) -> set[bytes]:
 
 def logins(text: str) -> set[str]:
     """The passwords of URLs in the text, and what stands alone in the place of user and password, as tokens
-    do; also unquoted. A word that the text has elsewhere too, such as the user's name, is no password to hide.
+    do; also unquoted. A word that the text has elsewhere too, such as the user's name, is not to be hidden.
     """
     found = {*(password for _, password in _PASSWORD.findall(text)), *_LONE_USER.findall(text)}
     rest = _LONE_USER.sub("", _PASSWORD.sub(r"\1@", text))
