@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -56,6 +57,8 @@ arguments.
 
 def execute(arguments: Sequence[str]) -> int:
     _prepare_streams()
+    if logging.lastResort is not None:
+        logging.lastResort.addFilter(KNOWN)
     signal.signal(signal.SIGTERM, interrupt)
     command = typer.main.get_command(app)
     try:
