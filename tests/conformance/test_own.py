@@ -20,3 +20,7 @@ CASES = {case.file: case for case in load_cases(OWN / "cases")}
 @pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in sorted(CASES)])
 def test_the_pipeline_does_what_its_case_says(name: str, disguised: bool, home: Path, tmp_path: Path) -> None:
     check_pipeline(CASES[name], OWN / "pipelines" / name, disguised, home, tmp_path)
+
+
+def test_every_pipeline_has_a_case() -> None:
+    assert sorted(path.name for path in (OWN / "pipelines").iterdir()) == sorted(CASES)
