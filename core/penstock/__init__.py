@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 from penstock._version import __version__
 
 if TYPE_CHECKING:
-    from penstock.api import load, resume, run
+    from penstock.api import lineage, load, resume, run
     from penstock.errors import InvalidArgumentError, InvalidInputError, InvalidPipelineError, PenstockError
     from penstock.execution.result import OutputArtifact, Run, TaskResult
     from penstock.model import Pipeline, State
+    from penstock.store import Lineage
 
 __all__ = [
     "InvalidArgumentError",
     "InvalidInputError",
     "InvalidPipelineError",
+    "Lineage",
     "OutputArtifact",
     "PenstockError",
     "Pipeline",
@@ -32,12 +34,14 @@ __all__ = [
     "State",
     "TaskResult",
     "__version__",
+    "lineage",
     "load",
     "resume",
     "run",
 ]
 
 _HOMES = {
+    "lineage": "penstock.api",
     "load": "penstock.api",
     "resume": "penstock.api",
     "run": "penstock.api",
@@ -50,6 +54,7 @@ _HOMES = {
     "TaskResult": "penstock.execution.result",
     "Pipeline": "penstock.model",
     "State": "penstock.model",
+    "Lineage": "penstock.store",
 }
 
 

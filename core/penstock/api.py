@@ -1,4 +1,4 @@
-"""The Python API: `penstock.load`, `penstock.run`, `penstock.resume`."""
+"""The Python API: `penstock.load`, `penstock.run`, `penstock.resume`, `penstock.lineage`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 
 from penstock.errors import InvalidInputError
 from penstock.execution.options import RunOptions
-from penstock.execution.result import Run
+from penstock.execution.provenance import artifact_at, is_place
+from penstock.execution.result import OutputArtifact, Run
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
 from penstock.ir import load as load_file
 from penstock.model import Json, Pipeline, TaskRun
+from penstock.store import Lineage
 
-__all__ = ["load", "resume", "run"]
+__all__ = ["lineage", "load", "resume", "run"]
 
 
 def load(path: str | os.PathLike[str]) -> Pipeline:
@@ -75,6 +77,28 @@ def resume(
             raise InvalidInputError(f"run {record.id} has ended already: {record.state.value}")
         workspace.drive(record.id, on_change=on_change)
         return workspace.result(record.id)
+
+
+def lineage(
+    artifact: OutputArtifact | str,
+    *,
+    down: bool = False,
+    depth: int = 50,
+    home: str | os.PathLike[str] | None = None,
+) -> Lineage:
+    """What an artifact came from or, with `down`, what came of it, through at most `depth` tasks.
+
+    `artifact` is an output of a run, an id or an end of one, or a place (a URI, or a path here). Raises
+    NotFoundError.
+    """
+    with Workspace(load_settings(_overrides(home, ""))) as workspace:
+        store = workspace.store
+        if isinstance(artifact, OutputArtifact):
+            found = artifact.id
+        else:
+            record = artifact_at(store, artifact) if is_place(artifact) else store.artifacts.find(artifact)
+            found = record.artifact.id
+        return store.lineage.downstream(found, depth) if down else store.lineage.upstream(found, depth)
 
 
 def _overrides(home: str | os.PathLike[str] | None, pipeline_root: str) -> dict[str, str]:

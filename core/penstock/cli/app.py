@@ -13,7 +13,20 @@ from typing import cast
 import typer
 
 from penstock._version import __version__
-from penstock.cli import artifacts, config, db, debug, doctor, environments, pipelines, run, runs, tracking
+from penstock.cli import (
+    artifacts,
+    config,
+    db,
+    debug,
+    doctor,
+    environments,
+    gc,
+    lineage,
+    pipelines,
+    run,
+    runs,
+    tracking,
+)
 from penstock.errors import InvalidInputError, NotFoundError, PenstockError
 from penstock.execution.interrupts import interrupt
 from penstock.execution.secrets.known import KNOWN
@@ -36,10 +49,13 @@ app.command("doctor")(doctor.doctor)
 app.command("debug")(debug.debug)
 app.add_typer(environments.app, name="environments")
 app.add_typer(runs.app, name="runs")
+artifacts.app.command("lineage")(lineage.lineage)
+artifacts.app.command("stale")(lineage.stale)
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(db.app, name="db")
 app.add_typer(tracking.app, name="tracking")
+app.command("gc")(gc.gc)
 app.command("config")(config.config)
 
 

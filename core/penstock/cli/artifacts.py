@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from penstock.artifacts import path_of, scheme_of
+from penstock.artifacts import size as sizes
 from penstock.cli.references import find_artifact, find_run, short
 from penstock.cli.table import print_table, when
-from penstock.errors import InvalidInputError
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
 from penstock.model import JsonObject
-from penstock.store import ArtifactRecord, Direction, ExecutionState, Lineage
+from penstock.store import ArtifactRecord
 
 app = typer.Typer(help="Artifacts: list, look at, trace.", no_args_is_help=True)
 
@@ -22,9 +23,11 @@ ArtifactId = Annotated[
     str,
     typer.Argument(
         metavar="ARTIFACT",
-        help="The artifact's id, the end of it as `artifacts list` shows it, or RUN:TASK.OUTPUT.",
+        help="The artifact's id, the end of it as `artifacts list` shows it, its place, or RUN:TASK.OUTPUT.",
     ),
 ]
+URL_SECONDS = 3600
+
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -66,16 +69,27 @@ def list_artifacts(
 def get_artifact(
     artifact: ArtifactId,
     path: Annotated[
-        bool, typer.Option("--path", help="Only its path on this machine, else its URI.")
+        bool, typer.Option("--path", help="Only its path on this machine, where it is fetched to if need be.")
+    ] = False,
+    to: Annotated[Path | None, typer.Option("--to", metavar="PATH", help="Copy its content there.")] = None,
+    url: Annotated[
+        bool, typer.Option("--url", help="Only a URL by which anybody can read it for an hour (S3).")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one artifact."""
+    """Show one artifact, or get at its content."""
     with Workspace(load_settings()) as workspace:
         record = find_artifact(workspace, artifact)
-    if path:
-        typer.echo(place(record))
-        return
+        if path:
+            typer.echo(workspace.contents.path(record.artifact))
+            return
+        if to is not None:
+            workspace.contents.copy(record.artifact, to)
+            return
+        if url:
+            uri = record.artifact.uri
+            typer.echo(workspace.artifact_store(uri).presign(uri, URL_SECONDS))
+            return
     found = artifact_json(record)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
@@ -85,43 +99,6 @@ def get_artifact(
         typer.echo(f"{key:10}  {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
 
 
-@app.command()
-def lineage(
-    artifact: ArtifactId,
-    up: Annotated[bool, typer.Option("--up", help="Only what it came from.")] = False,
-    down: Annotated[bool, typer.Option("--down", help="Only what came of it.")] = False,
-    depth: Annotated[int, typer.Option(min=1, max=1000, help="Through at most so many tasks.")] = 50,
-) -> None:
-    """Trace an artifact: what it came from, and what came of it."""
-    if up and down:
-        raise InvalidInputError("--up and --down exclude each other; leave both out to see both ways")
-    with Workspace(load_settings()) as workspace:
-        record = find_artifact(workspace, artifact)
-        typer.echo(f"{record.artifact.name}  {describe(record)}\n  {place(record)}")
-        lineage = workspace.store.lineage
-        if not down:
-            typer.echo("came from")
-            print_lineage(lineage.upstream(record.artifact.id, depth))
-        if not up:
-            typer.echo("went into")
-            print_lineage(lineage.downstream(record.artifact.id, depth))
-
-
-def print_lineage(found: Lineage) -> None:
-    """Each task with its inputs and outputs, nearest first."""
-    artifacts = {record.artifact.id: record for record in found.artifacts}
-    width = max((len(edge.name) for edge in found.edges), default=0)
-    for execution in found.executions:
-        cached = " (from the cache)" if execution.state is ExecutionState.CACHED else ""
-        typer.echo(f"  {execution.path} of run {short(execution.run_id)}{cached}")
-        for edge in found.edges:
-            if edge.execution_id == execution.id and edge.artifact_id in artifacts:
-                side = "in " if edge.direction is Direction.INPUT else "out"
-                typer.echo(f"    {side}  {edge.name:{width}}  {describe(artifacts[edge.artifact_id])}")
-    if not found.executions:
-        typer.echo("  nothing")
-
-
 def describe(record: ArtifactRecord) -> str:
     artifact = record.artifact
     return f"{short(artifact.id)}  {artifact.type.name}"
@@ -129,12 +106,7 @@ def describe(record: ArtifactRecord) -> str:
 
 def size_text(size: int | None) -> str:
     """`1.5 MiB`; empty for an artifact without content of ours."""
-    if size is None:
-        return ""
-    if size < 1024:
-        return f"{size} B"
-    exponent = min(4, (size.bit_length() - 1) // 10)
-    return f"{size / 1024**exponent:.1f} {' KMGT'[exponent]}iB"
+    return "" if size is None else sizes.size_text(size)
 
 
 def place(record: ArtifactRecord) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated
 
 import typer
 
+from penstock.cli.age import seconds_of
 from penstock.cli.table import print_table, when
-from penstock.errors import InvalidInputError
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
 
 app = typer.Typer(help="Cached Python environments: list, prune.", no_args_is_help=True)
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @app.command("list")
@@ -60,13 +57,9 @@ def prune(
     ] = "0s",
 ) -> None:
     """Remove environments that no task uses; they are built again when they are needed."""
-    age = re.fullmatch(r"(\d+)([smhdw])", older_than)
-    if age is None:
-        raise InvalidInputError(
-            f"--older-than takes a number and s, m, h, d or w, such as 30d, not '{older_than}'"
-        )
+    unused = seconds_of(older_than)
     with Workspace(load_settings()) as workspace:
-        removed = workspace.environments().prune(float(age[1]) * _SECONDS[age[2]])
+        removed = workspace.environments().prune(unused)
     for key in removed:
         typer.echo(f"removed {key}")
     typer.echo(f"{len(removed)} environments removed")

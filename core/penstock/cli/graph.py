@@ -107,9 +107,9 @@ def _mermaid_dag(pipeline: Pipeline, component: Component, prefix: str, depth: i
 
 def _label(name: str, task: Task) -> str:
     loop = " (loop)" if task.loop is not None else ""
-    condition = f"<br/>if {_escaped(abridged(task.trigger.condition))}" if task.trigger.condition else ""
-    return f"{_escaped(name)}{loop}{condition}"
+    condition = f"<br/>if {escaped(abridged(task.trigger.condition))}" if task.trigger.condition else ""
+    return f"{escaped(name)}{loop}{condition}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from penstock.errors import InvalidInputError, NotFoundError
+from penstock.execution.provenance import artifact_at, is_place
 from penstock.execution.result import Output, OutputArtifact
 from penstock.execution.session import Session, open_session
 from penstock.execution.workspace import Workspace
-from penstock.model import Component, Pipeline
+from penstock.model import Component, Pipeline, State
 from penstock.model import path as paths
 from penstock.store import ArtifactRecord, RunRecord
 
@@ -43,6 +44,17 @@ def find_run(workspace: Workspace, text: str) -> RunRecord:
     return newest[0]
 
 
+def read_state(text: str, *, ended: bool = False) -> State | None:
+    """None for no text. Raises InvalidInputError for what is no state, or no end where one is asked for."""
+    states = [state for state in State if state.ended or not ended]
+    if not text:
+        return None
+    if text.upper() not in states:
+        kind = "end of a run; runs end" if ended else "run state; states are"
+        raise InvalidInputError(f"'{text}' is no {kind} {', '.join(states)}")
+    return State(text.upper())
+
+
 def find_task(session: Session, text: str) -> str:
     """The path of a task by the whole of it, or by its end when only one task fits.
 
@@ -63,7 +75,12 @@ def find_task(session: Session, text: str) -> str:
 
 
 def find_artifact(workspace: Workspace, text: str) -> ArtifactRecord:
-    """By its id, a beginning or end of it, or RUN:TASK.OUTPUT. Raises NotFoundError, InvalidInputError."""
+    """By its id, a beginning or end of it, its place, or RUN:TASK.OUTPUT.
+
+    Raises NotFoundError, InvalidInputError.
+    """
+    if is_place(text):
+        return artifact_at(workspace.store, text)
     run_text, colon, name = text.rpartition(":")
     if not colon:
         return workspace.store.artifacts.find(text)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Annotated
 
 import typer
 
 from penstock.cli.display import choose
+from penstock.cli.gc import Ticker, report, show_runs
 from penstock.cli.progress import seconds_text, state_text
-from penstock.cli.references import RunName, TaskPath, find_run, find_task, short
+from penstock.cli.references import RunName, TaskPath, find_run, find_task, read_state, short
 from penstock.cli.report import print_report
 from penstock.cli.run import drive, read_arguments
 from penstock.cli.svg import svg
@@ -18,6 +20,7 @@ from penstock.cli.table import print_table, when
 from penstock.errors import InvalidInputError
 from penstock.execution.reopening import reopen_run
 from penstock.execution.result import TaskResult
+from penstock.execution.retention import Retention
 from penstock.execution.session import Session, open_session
 from penstock.execution.settings import load_settings
 from penstock.execution.why import why as explain
@@ -45,7 +48,7 @@ def list_runs(
     """List runs, newest first."""
     with Workspace(load_settings()) as workspace:
         found = workspace.store.runs.list(
-            state=_state(state), experiment=experiment or None, pipeline=pipeline or None, limit=limit
+            state=read_state(state), experiment=experiment or None, pipeline=pipeline or None, limit=limit
         )
     if as_json:
         for record in found:
@@ -185,6 +188,25 @@ def retry(
 
 
 @app.command()
+def delete(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by id, the end of it, or name.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove runs with their records, logs and artifacts."""
+    with Workspace(load_settings()) as workspace:
+        retention = Retention(workspace, Ticker().tell)
+        plan = retention.plan_runs(list(dict.fromkeys(find_run(workspace, run).id for run in runs)))
+        for run_id, why in plan.kept.items():
+            raise InvalidInputError(f"run {run_id} cannot be removed: {why}")
+        if not yes:
+            if not sys.stdin.isatty():
+                raise InvalidInputError("removing runs cannot be undone: add --yes if you mean it")
+            show_runs(workspace, plan)
+            typer.confirm("remove it?", abort=True)
+        report(retention.apply(plan))
+
+
+@app.command()
 def why(run: RunName, task: TaskPath) -> None:
     """Say in one sentence why a task is as it is."""
     with Workspace(load_settings()) as workspace:
@@ -216,15 +238,6 @@ def _nothing_written(store: Store, session: Session, task: str) -> str:
     origin = "" if source is None else short(store.executions.get(source).run_id)
     see = f"; the run that did the work has: `penstock runs logs {origin} {task}`" if origin else ""
     return f"task '{task}' has no log: its outputs came from the cache{see}"
-
-
-def _state(text: str) -> State | None:
-    if not text:
-        return None
-    try:
-        return State(text.upper())
-    except ValueError:
-        raise InvalidInputError(f"'{text}' is no run state; states are {', '.join(State)}") from None
 
 
 def _run_json(record: RunRecord) -> JsonObject:

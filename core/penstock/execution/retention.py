@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.artifacts import ArtifactError, ArtifactStore, path_of, scheme_of, uri_of
+from penstock.artifacts import ArtifactError, ArtifactStore, path_of, scheme_of
 from penstock.errors import PenstockError
 from penstock.execution.environments.cache import CachedEnvironment
 from penstock.execution.failpoints import failpoint
 from penstock.execution.process.attempt_folder import AttemptFolder
+from penstock.execution.provenance import spellings
 from penstock.execution.workspace import Workspace
 from penstock.model import State
 from penstock.store import Footprint, Removal, Rule
@@ -34,8 +35,8 @@ class Plan:
 
 @dataclass(slots=True)
 class Removed:
-    """What is gone, with its recorded bytes. `kept` came into use meanwhile. The content of `failed` could not
-    be deleted yet, that of `shared` not wholly: other runs imported some of it.
+    """What is gone, with its recorded bytes; `kept` says why others stay. The content of `failed` could not
+    be deleted yet, that of `shared` not wholly: other runs imported some.
     """
 
     runs: int = 0
@@ -80,7 +81,7 @@ class Retention:
 
     def apply(self, plan: Plan, unused: float | None = None) -> Removed:
         """Remove what is planned and may still go, and finish what was begun and cut short before."""
-        removed = Removed()
+        removed = Removed(kept=dict(plan.kept))
         self._purge(removed)
         left: list[Footprint] = []
         for page in _pages(plan.runs):
@@ -88,8 +89,7 @@ class Retention:
             self._purge(removed)
         if left:
             # Of runs that have outputs of each other, each waits for the other one.
-            for one in self._mark(left, removed):
-                removed.kept.setdefault(one.run_id, "")
+            self._mark(left, removed)
             self._purge(removed)
         self._delete(removed)
         if unused is not None:
@@ -144,10 +144,10 @@ class Retention:
         if not removal.place:
             return True
         store = self._workspace.artifact_store(removal.place)
-        forms = _forms(removal.place)
+        forms = spellings(removal.place)
         used = {*self._store.removals.referred(forms), *(uri for uri in given if _within(uri, forms))}
         if used:
-            kept = [form for uri in used for form in _forms(uri)]
+            kept = [form for uri in used for form in spellings(uri)]
             for uri in list(store.list(removal.place)):
                 if not _within(uri, kept):
                     _delete(store, uri)
@@ -183,17 +183,6 @@ def _arguments_in_use(workspace: Workspace) -> list[str]:
             last = page[-1].id
             found.extend(value for run in page for value in run.arguments.values() if isinstance(value, str))
     return found
-
-
-def _forms(uri: str) -> tuple[str, ...]:
-    """The ways in which a place may be written."""
-    if scheme_of(uri) != "file":
-        return (uri,)
-    try:
-        path = path_of(uri)
-    except ArtifactError:
-        return (uri,)
-    return tuple(dict.fromkeys((uri, uri_of(path), str(path))))
 
 
 def _within(uri: str, places: Sequence[str]) -> bool:

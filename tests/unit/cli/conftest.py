@@ -103,6 +103,19 @@ def adding(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def importing(tmp_path: Path) -> Path:
+    """`read` copies the model that stands at the argument `data`, a place. Cached."""
+    data = {"componentInputArtifact": "data"}
+    read = Shell(
+        "read", 'cp "$data" "$copy"', {}, {"data": data}, made={"copy": "system.Dataset"}, cached=True
+    )
+    document = pipeline("importing", read)
+    model = {"artifactType": {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}}
+    document["root"]["inputDefinitions"] = {"artifacts": {"data": model}}
+    return write(document, tmp_path / "importing.yaml")
+
+
+@pytest.fixture
 def failing(tmp_path: Path) -> Path:
     """`broken` fails as long as the argument `fails` is yes, and `after` waits for it; `fine` succeeds."""
     broken = Shell("broken", 'echo "it broke"; test "$fails" != yes', {"fails": (TEXT, given("fails"))})

@@ -299,10 +299,8 @@ class TestChoosing:
         assert chosen(Rule(namespace="theirs")) == []
 
     def test_the_last_are_kept_of_each_pipeline_in_each_experiment(self, store: Store) -> None:
-        def several(**fields: str) -> list[str]:
-            return [ended_run(store, **fields).id for _ in range(3)]
-
-        one, two = several(experiment="one"), several(experiment="two")
+        one = [ended_run(store, experiment="one").id for _ in range(3)]
+        two = [ended_run(store, experiment="two").id for _ in range(3)]
         store.pipelines.save(pipeline(digest="d2"))
         newer = end(store, new_run(store, of=pipeline(digest="d2"), experiment="one"))
         assert store.removals.choose(Rule(keep_last=2)) == [two[0], *one[1::-1]]
