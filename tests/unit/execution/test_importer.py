@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.artifacts import uri_of
+from penstock.artifacts.s3.patience import Patience
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.model import ImporterExecutor, Json, ParameterType, Reason
 from tests.unit.execution.launching import DATASET, launcher, order, run
@@ -57,7 +58,14 @@ def test_the_uri_may_come_from_an_input(home: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "uri", ["gs://bucket/x", "s3://bucket/x", "https://host/x.csv", "oci://registry/model:1"]
 )
-def test_what_is_not_here_is_recorded_by_its_uri(home: Path, uri: str) -> None:
+def test_what_is_not_here_is_recorded_by_its_uri(
+    home: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    at_once = Patience.of(0.0)
+    monkeypatch.setattr(Patience, "of", lambda seconds: at_once)
     manifest = imported(home, uri)
     (found,) = manifest.artifacts["artifact"]
     assert manifest.outcome is Outcome.SUCCEEDED
