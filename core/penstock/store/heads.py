@@ -7,7 +7,8 @@ meanwhile, and its own writers do not wait.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
@@ -21,7 +22,7 @@ _SELECT = (
     .with_for_update(key_share=True)
 )
 _SELECT_BY_ATTEMPT = (
-    sa.select(_h.run_id)
+    sa.select(_h.revision, _h.generation, _h.token, _h.owner, _h.run_id)
     .join(attempts, attempts.c.run_id == _h.run_id)
     .where(attempts.c.id == sa.bindparam("attempt"))
     .with_for_update(of=run_heads, key_share=True)
@@ -33,6 +34,12 @@ _ADVANCE = sa.update(run_heads).where(_h.run_id == sa.bindparam("run"))
 class Head:
     revision: int
     generation: int
+    token: int
+    owner: str | None
+
+
+_locked: WeakKeyDictionary[sa.Connection, dict[str, Head]] = WeakKeyDictionary()
+"""What an open transaction has locked, by run: nobody else changes it meanwhile."""
 
 
 def lock(connection: sa.Connection, run_id: str, token: int | None) -> Head:
@@ -40,22 +47,39 @@ def lock(connection: sa.Connection, run_id: str, token: int | None) -> Head:
 
     Raises LeaseError when another engine than the holder of `token` has the run, NotFoundError without run.
     """
-    row = connection.execute(_SELECT, {"run": run_id}).one_or_none()
-    if row is None:
-        raise NotFoundError(f"run {run_id} is not recorded")
-    revision, generation, current, owner = row
-    if token is not None and token != current:
-        by = f"taken over by {owner}" if owner else "handed back or taken over meanwhile"
+    head = _locked.get(connection, {}).get(run_id)
+    if head is None:
+        row = connection.execute(_SELECT, {"run": run_id}).one_or_none()
+        if row is None:
+            raise NotFoundError(f"run {run_id} is not recorded")
+        head = _keep(connection, run_id, Head(*row))
+    if token is not None and token != head.token:
+        by = f"taken over by {head.owner}" if head.owner else "handed back or taken over meanwhile"
         raise LeaseError(f"run {run_id} was {by}; this engine must stop driving it")
-    return Head(revision, generation)
+    return head
 
 
 def lock_by_attempt(connection: sa.Connection, attempt_id: str) -> None:
     """Lock the run of the attempt until the transaction ends. Raises NotFoundError without attempt."""
-    if connection.execute(_SELECT_BY_ATTEMPT, {"attempt": attempt_id}).one_or_none() is None:
+    row = connection.execute(_SELECT_BY_ATTEMPT, {"attempt": attempt_id}).one_or_none()
+    if row is None:
         raise NotFoundError(f"attempt {attempt_id} is not recorded")
+    _keep(connection, row[4], Head(*row[:4]))
 
 
 def move(connection: sa.Connection, run_id: str, revision: int, generation: int) -> None:
     """Set both counters of a locked head."""
     connection.execute(_ADVANCE, {"run": run_id, "revision": revision, "generation": generation})
+    head = _locked.get(connection, {}).get(run_id)
+    if head is not None:
+        _keep(connection, run_id, replace(head, revision=revision, generation=generation))
+
+
+def forget(connection: sa.Connection, run_id: str) -> None:
+    """The open transaction changes the head in another way; it is read anew when it is asked for."""
+    _locked.get(connection, {}).pop(run_id, None)
+
+
+def _keep(connection: sa.Connection, run_id: str, head: Head) -> Head:
+    _locked.setdefault(connection, {})[run_id] = head
+    return head

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.errors import LeaseError, NotFoundError
+from penstock.store import heads
 from penstock.store.connection import Database
 from penstock.store.dialect import SECONDS, database_clock
 from penstock.store.schema import run_heads
@@ -44,6 +45,7 @@ class Leases:
         A free run, an expired lease and one's own can be taken. Raises LeaseError while another holds it.
         """
         with self._database.write() as connection:
+            heads.forget(connection, run_id)
             wanted = {"run": run_id, "new_owner": owner, "seconds": seconds}
             taken = connection.execute(_CLAIM, wanted).rowcount == 1
             holder, token, left = self._holder(connection, run_id)
@@ -60,6 +62,7 @@ class Leases:
         Raises LeaseError when `former` does not hold it any more.
         """
         with self._database.write() as connection:
+            heads.forget(connection, run_id)
             wanted = {"run": run_id, "new_owner": owner, "seconds": seconds, "former": former}
             taken = connection.execute(_TAKEOVER, wanted).rowcount == 1
             holder, token, _ = self._holder(connection, run_id)
@@ -71,6 +74,7 @@ class Leases:
     def renew(self, run_id: str, token: int, seconds: float) -> None:
         """Raises LeaseError when the run has been taken over or handed back since."""
         with self._database.write() as connection:
+            heads.forget(connection, run_id)
             if connection.execute(_RENEW, {"run": run_id, "held": token, "seconds": seconds}).rowcount == 1:
                 return
             holder, _, _ = self._holder(connection, run_id)
@@ -81,6 +85,7 @@ class Leases:
     def release(self, run_id: str, token: int) -> bool:
         """Hand the run back. False when somebody else holds it by now."""
         with self._database.write() as connection:
+            heads.forget(connection, run_id)
             return connection.execute(_RELEASE, {"run": run_id, "held": token}).rowcount == 1
 
     def holder(self, run_id: str) -> tuple[str, float] | None:

@@ -27,6 +27,15 @@ _VERSIONS = _VERSION.where(_v.pipeline_id == sa.bindparam("pipeline")).order_by(
     _v.created_at.desc(), _v.id.desc()
 )
 _VERSION_OF = _VERSION.where(_v.pipeline_id == sa.bindparam("pipeline"), _v.digest == sa.bindparam("wanted"))
+_KNOWN = (
+    sa.select(_v.id)
+    .join(pipelines, _p.id == _v.pipeline_id)
+    .where(
+        _p.namespace == sa.bindparam("owner"),
+        _p.name == sa.bindparam("named"),
+        _v.digest == sa.bindparam("wanted"),
+    )
+)
 _DOCUMENT = sa.select(_v.document).where(_v.id == sa.bindparam("version"))
 
 
@@ -37,7 +46,11 @@ class Pipelines:
 
     def save(self, pipeline: Pipeline, namespace: str = DEFAULT) -> str:
         """Record the pipeline and this version of it unless they are known; the version's id."""
+        known = {"owner": namespace, "named": pipeline.name, "wanted": pipeline.digest}
         with self._database.write() as connection:
+            row = connection.execute(_KNOWN, known).one_or_none()
+            if row is not None:
+                return row[0]
             found = self._find(connection, namespace, pipeline.name)
             if found is None:
                 self._namespaces.ensure(namespace)

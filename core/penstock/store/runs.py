@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from penstock.model import NOTHING, Json, State, Values
 from penstock.store import heads
 from penstock.store.columns import dump, dump_sorted, dump_values, load_object, load_values, plain
 from penstock.store.connection import Database
-from penstock.store.dialect import insert_if_absent
+from penstock.store.dialect import SECONDS, insert_if_absent
 from penstock.store.experiments import Experiments
 from penstock.store.namespaces import DEFAULT, Namespaces
 from penstock.store.records import RunRecord, StorageState
@@ -49,7 +50,6 @@ _COLUMNS = (
     _h.generation,
     _h.revision,
 )
-_NAMES = tuple(column.name for column in _COLUMNS)
 _SELECT = sa.select(*_COLUMNS).select_from(
     runs.join(run_heads, _h.run_id == _r.id)
     .join(pipeline_versions, pipeline_versions.c.id == _r.version_id)
@@ -60,6 +60,7 @@ _ONE = _SELECT.where(_r.id == sa.bindparam("run"))
 _MANY = _SELECT.where(_r.id.in_(sa.bindparam("wanted", expanding=True)))
 _STATE = sa.select(_r.state, _r.started_at).where(_r.id == sa.bindparam("run"))
 _SET = sa.update(runs).where(_r.id == sa.bindparam("run"))
+_INSERT_HEAD = sa.insert(run_heads)
 _CANCELING = sa.select(_r.cancel_requested_at).where(_r.id == sa.bindparam("run"))
 
 
@@ -108,7 +109,7 @@ class Runs:
             }
             if connection.execute(insert_if_absent(connection, runs), new).rowcount == 1:
                 head = {"run_id": run_id, "revision": 0, "generation": 0, "token": 0}
-                connection.execute(sa.insert(run_heads), head)
+                connection.execute(_INSERT_HEAD, head)
                 return self.get(run_id)
             found = self.get(run_id)
             if found.version_id != version_id or dump_sorted(found.arguments) != dump_sorted(arguments):
@@ -162,27 +163,20 @@ class Runs:
         before: str | None = None,
     ) -> list[RunRecord]:
         """Newest first. `before` is the id of the last run of the page before this one."""
-        page = sa.select(_r.id).join(run_heads).order_by(_r.created_at.desc(), _r.id.desc()).limit(limit)
-        for column, wanted in (
-            (_r.namespace, namespace),
-            (_r.state, state),
-            (_r.storage_state, storage_state),
-        ):
-            if wanted is not None:
-                page = page.where(column == str(wanted))
-        if experiment is not None:
-            page = page.where(
-                _r.experiment_id.in_(sa.select(experiments.c.id).where(experiments.c.name == experiment))
-            )
-        if pipeline is not None:
-            named = sa.select(pipeline_versions.c.id).join(pipelines).where(pipelines.c.name == pipeline)
-            page = page.where(_r.version_id.in_(named))
+        given: dict[str, Any] = {
+            "in_namespace": namespace,
+            "in_state": None if state is None else state.value,
+            "stored": None if storage_state is None else storage_state.value,
+            "in_experiment": experiment,
+            "of_pipeline": pipeline,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
         with self._database.read() as connection:
             if before is not None:
                 last = self.get(before)
-                page = page.where(sa.tuple_(_r.created_at, _r.id) < sa.tuple_(last.created_at, last.id))
-            query = _SELECT.where(_r.id.in_(page)).order_by(_r.created_at.desc(), _r.id.desc())
-            return [_run(row) for row in connection.execute(query)]
+                given |= {"last_time": last.created_at, "last_id": last.id}
+            rows = connection.execute(_page(frozenset(given)), {**given, "many": limit})
+            return [_run(row) for row in rows]
 
     def many(self, run_ids: Sequence[str]) -> dict[str, RunRecord]:
         """The records of those that are known, by id."""
@@ -303,12 +297,38 @@ class Runs:
         return State(state), started_at
 
 
+@cache
+def _page(given: frozenset[str]) -> sa.Select[*tuple[Any, ...]]:
+    """Newest first, as many as `many`; `given` names the parameters that narrow it."""
+    page = (
+        sa.select(_r.id)
+        .join(run_heads)
+        .order_by(_r.created_at.desc(), _r.id.desc())
+        .limit(sa.bindparam("many", type_=sa.Integer()))
+    )
+    experiment = sa.select(experiments.c.id).where(experiments.c.name == sa.bindparam("in_experiment"))
+    versions = (
+        sa.select(pipeline_versions.c.id)
+        .join(pipelines)
+        .where(pipelines.c.name == sa.bindparam("of_pipeline"))
+    )
+    last = sa.bindparam("last_time", type_=SECONDS), sa.bindparam("last_id", type_=sa.Text())
+    for name, condition in (
+        ("in_namespace", _r.namespace == sa.bindparam("in_namespace")),
+        ("in_state", _r.state == sa.bindparam("in_state")),
+        ("stored", _r.storage_state == sa.bindparam("stored")),
+        ("in_experiment", _r.experiment_id.in_(experiment)),
+        ("of_pipeline", _r.version_id.in_(versions)),
+        ("last_id", sa.tuple_(_r.created_at, _r.id) < sa.tuple_(*last)),
+    ):
+        if name in given:
+            page = page.where(condition)
+    return _SELECT.where(_r.id.in_(page)).order_by(_r.created_at.desc(), _r.id.desc())
+
+
 def _run(row: Sequence[Any]) -> RunRecord:
-    found = dict(zip(_NAMES, row, strict=True))
-    found["arguments"] = load_object(found["arguments"])
-    found["options"] = load_object(found["options"])
-    found["outputs"] = load_values(found["outputs"])
-    found["state"] = State(found["state"])
-    found["storage_state"] = StorageState(found["storage_state"])
-    found["lease_expires_at"] = found.pop("expires_at")
-    return RunRecord(**found)
+    """Of a row of `_COLUMNS`, which stand in the order of the record's fields."""
+    fields = list(row)
+    fields[8], fields[10] = load_object(row[8]), load_object(row[10])
+    fields[11], fields[13], fields[14] = State(row[11]), load_values(row[13]), StorageState(row[14])
+    return RunRecord(*fields)
