@@ -20,6 +20,7 @@ from tests.benchmarks import (
     python_component,
     report,
     start_up,
+    store_operations,
 )
 from tests.benchmarks.bench import Bench, open_bench
 from tests.benchmarks.others import Others, await_quiet
@@ -35,6 +36,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Measurement]] = {
     "loop": loop.measure,
     "loading": loading.measure,
     "start-up": start_up.measure,
+    "store": store_operations.measure,
     "kfp-local": local_runner.measure,
 }
 
