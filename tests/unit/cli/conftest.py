@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from penstock.cli import run_cli
+from penstock.model import Json
 from tests.documents import (
     INT,
     TEXT,
@@ -105,11 +106,11 @@ def adding(tmp_path: Path) -> Path:
 @pytest.fixture
 def importing(tmp_path: Path) -> Path:
     """`read` copies the model that stands at the argument `data`, a place. Cached."""
-    data = {"componentInputArtifact": "data"}
+    data: Json = {"componentInputArtifact": "data"}
     read = Shell(
         "read", 'cp "$data" "$copy"', {}, {"data": data}, made={"copy": "system.Dataset"}, cached=True
     )
-    document = pipeline("importing", read)
+    document: dict[str, Any] = {**pipeline("importing", read)}
     model = {"artifactType": {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}}
     document["root"]["inputDefinitions"] = {"artifacts": {"data": model}}
     return write(document, tmp_path / "importing.yaml")
