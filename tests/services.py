@@ -33,6 +33,7 @@ SERVICES = {
     "postgres": Service("PENSTOCK_TEST_POSTGRES_URL", "a PostgreSQL where databases may be made"),
     "s3": Service("PENSTOCK_TEST_S3_ENDPOINT", "the URL of an S3 where buckets may be made"),
     "mlflow": Service("PENSTOCK_TEST_MLFLOW_URI", "an MLflow tracking server"),
+    "kubernetes": Service("PENSTOCK_TEST_KUBECONFIG", "the kubeconfig of a cluster whose pods reach the S3"),
     "servers": Service("PENSTOCK_TEST_SERVERS", "a folder of scripts that start and stop servers"),
 }
 

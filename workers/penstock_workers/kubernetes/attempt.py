@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
@@ -43,13 +44,14 @@ _UNREACHED_AFTER_STOP = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all attempts of a launcher share. `pods`: what becomes of those that ended."""
+    """What all attempts of a launcher share. `sweeper` removes pods that ended, as `pods` says."""
 
     api: KubernetesApi
     watcher: Watcher
     store: SigningStore
     new_id: Callable[[], str]
     patience: Patience
+    sweeper: Executor
     pods: str = "delete"
 
 
@@ -182,8 +184,15 @@ class PodAttempt:
             return
         if pods == "keep-failed" and manifest.outcome is Outcome.FAILED:
             return
-        with suppress(PenstockError):
+        # Nobody waits for it; a pod that stays because we die now is the reaper's.
+        with suppress(RuntimeError):
+            self._around.sweeper.submit(self._remove)
+
+    def _remove(self) -> None:
+        try:
             self._around.api.delete("pods", self.name)
+        except PenstockError as problem:
+            logger.warning("pod %s stays for the reaper: %s", self.name, problem)
 
     def _look(self) -> OutputManifest | None:
         """One look at what is known; the manifest if that is the end."""

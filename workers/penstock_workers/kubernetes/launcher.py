@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -74,7 +75,8 @@ class KubernetesLauncher:
         self._archive = archive
         watcher = Watcher(api, names.selector(settings.installation, kind="task"), settings.namespace)
         self._environments = PodEnvironments(api, store, settings, root, patience, keep=pods == "keep")
-        self._around = Surroundings(api, watcher, store, new_id, patience, pods)
+        self._sweeper = ThreadPoolExecutor(2, thread_name_prefix="penstock-sweeper")
+        self._around = Surroundings(api, watcher, store, new_id, patience, self._sweeper, pods)
         self._workspaces: dict[str, str] = {}
         self._program = threading.Lock()
         self._has_program = False
@@ -137,6 +139,7 @@ class KubernetesLauncher:
                 self._around.api.delete("persistentvolumeclaims", claim)
 
     def close(self) -> None:
+        self._sweeper.shutdown()
         self._around.watcher.stop()
 
     def _start(self, order: LaunchOrder, on_line: Callable[[str], None] | None) -> Attempt:

@@ -47,6 +47,8 @@ STAGE_IN_FAILED = 120
 STAGE_OUT_FAILED = 121
 MAX_TEXT = 16 << 20
 CHUNK = 1 << 20
+CONNECT_SECONDS = 3.0
+SILENT_SECONDS = 120.0
 LISTING = ".penstock-listing.json"
 MESSAGE = "/dev/termination-log"
 MESSAGE_BYTES = 4000
@@ -59,6 +61,38 @@ class StageError(Exception):
     """One sentence for the person whose task it is."""
 
 
+class PlainConnection(http.client.HTTPConnection):
+    """Gives up connecting soon, to try it anew: the network of a pod that has just started may lose the first
+    packets, and the system repeats them at ever longer intervals.
+    """
+
+    def connect(self) -> None:
+        self.timeout = CONNECT_SECONDS
+        super().connect()
+        self.sock.settimeout(SILENT_SECONDS)
+
+
+class SecureConnection(http.client.HTTPSConnection):
+    def connect(self) -> None:
+        self.timeout = CONNECT_SECONDS
+        super().connect()
+        self.sock.settimeout(SILENT_SECONDS)
+
+
+class PlainHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(PlainConnection, req)
+
+
+class SecureHandler(urllib.request.HTTPSHandler):
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._trusting = context
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(SecureConnection, req, context=self._trusting)
+
+
 class Remote:
     """The object store, by URLs that somebody else has signed."""
 
@@ -66,7 +100,7 @@ class Remote:
         context = ssl.create_default_context()
         if sheet.get("ca"):
             context.load_verify_locations(cadata=sheet["ca"])
-        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(PlainHandler(), SecureHandler(context=context))
         self._patience = float(sheet.get("patience", 600))
         self._upload: Dict[str, Any] = sheet.get("upload") or {}
 
@@ -77,7 +111,7 @@ class Remote:
             target.seek(0)
             target.truncate()
             digest, size = hashlib.sha256(), 0
-            with self._opener.open(url, timeout=120) as response:
+            with self._opener.open(url) as response:
                 length = response.headers.get("Content-Length")
                 while True:
                     chunk = response.read(CHUNK)
@@ -101,7 +135,7 @@ class Remote:
             request = urllib.request.Request(self._upload["url"], data=form, method="POST")  # type: ignore[arg-type]
             request.add_header("Content-Type", "multipart/form-data; boundary=" + Form.BOUNDARY)
             request.add_header("Content-Length", str(form.size))
-            self._opener.open(request, timeout=120).close()
+            self._opener.open(request).close()
             if form.missing:
                 raise StageError(f"cannot store {what}: it became shorter while it was read")
 
