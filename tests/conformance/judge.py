@@ -32,9 +32,9 @@ class Observed:
     def uri(self, task: str, artifact: str) -> str | None:
         found = self.tasks.get(task)
         value = found.outputs.get(artifact) if found else None
-        return (
-            str(value.path) if isinstance(value, OutputArtifact) and value.uri.startswith("file:") else None
-        )
+        if not isinstance(value, OutputArtifact):
+            return None
+        return str(value.path) if value.uri.startswith("file:") else value.uri
 
 
 def parameters(outputs: Mapping[str, object]) -> dict[str, Json]:

@@ -29,12 +29,6 @@ pytestmark = pytest.mark.service("s3")
 
 
 @pytest.fixture
-def bucket() -> Iterator[Bucket]:
-    with fresh_bucket() as bucket:
-        yield bucket
-
-
-@pytest.fixture
 def own(tmp_path: Path) -> Iterator[OwnServer]:
     """A MinIO to stop."""
     server = OwnServer(Path(need("servers")) / "minio", tmp_path / "servers")
@@ -140,13 +134,13 @@ def test_an_endpoint_where_nothing_is(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = impatient(bucket.store(AWS_ENDPOINT_URL_S3="http://127.0.0.1:1"), monkeypatch)
-    told = "nothing answers at http://127.0.0.1:1; is the service running, and AWS_ENDPOINT_URL_S3 right?"
+    told = "nothing answers at http://127.0.0.1:1; is the service running, and is AWS_ENDPOINT_URL_S3 right?"
     assert told in complaint(put(store, bucket.uri("x"), tmp_path))
 
 
 def test_an_endpoint_of_a_name_that_no_machine_has(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     store = impatient(bucket.store(AWS_ENDPOINT_URL_S3="http://nowhere.invalid:9000"), monkeypatch)
-    told = "no machine has the name in http://nowhere.invalid:9000; correct AWS_ENDPOINT_URL_S3"
+    told = "no machine has the name in http://nowhere.invalid:9000; is AWS_ENDPOINT_URL_S3 right?"
     assert told in complaint(lambda: store.stat(bucket.uri("x")))
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from penstock.artifacts import ArtifactError, under
 from penstock.artifacts.s3.listing import LISTING
 from penstock.artifacts.s3.store import S3ArtifactStore
 from penstock.artifacts.s3.transfer import PART_BYTES
-from tests.integration.s3_service import Bucket, fresh_bucket
+from tests.integration.s3_service import Bucket
 from tests.unit.artifacts.contract import StoreContract, listing_digest, tree
 
 pytestmark = pytest.mark.service("s3")
@@ -27,12 +26,6 @@ ODD_NAMES = [
     *("ü ä/漢字", "a b", "a+b", "100%", "%41", "a#b", "a?b=c&d", "'\"<&>", "~!*()"),
     *("new\nline", "tab\tand\rreturn", "\x01"),
 ]
-
-
-@pytest.fixture
-def bucket() -> Iterator[Bucket]:
-    with fresh_bucket() as bucket:
-        yield bucket
 
 
 @pytest.fixture

@@ -308,8 +308,9 @@ def _folder(
 def _pipeline_root(text: str, home: Path) -> str:
     if not text:
         return (home / "artifacts").as_uri()
-    if "://" in text:
-        return text.rstrip("/")
+    scheme, mark, rest = text.partition("://")
+    if mark:
+        return f"{scheme}://{rest.rstrip('/')}"
     return Path(text).expanduser().absolute().as_uri()
 
 

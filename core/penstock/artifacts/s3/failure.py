@@ -88,7 +88,7 @@ class Interpreter:
         return f"{place} answers {code or 'an error'}: {_words(problem.message)}"
 
     def _kept_away(self, problem: Exception) -> str:
-        place = self.config.place
+        place = self.config.endpoint or "https://s3.amazonaws.com"
         if isinstance(problem, InvalidResponseError | ServerError):
             return (
                 f"{place} does not answer as S3 does; AWS_ENDPOINT_URL_S3 must be the address of its API, "
@@ -103,14 +103,15 @@ class Interpreter:
             )
         if isinstance(reason, SSLError):
             return f"{place} does not speak TLS as it should ({_words(str(cause))}); should it be http://?"
+        away = (
+            "is AWS_ENDPOINT_URL_S3 right?" if self.config.endpoint else "is AWS_ENDPOINT_URL_S3 to be set?"
+        )
         if isinstance(reason, NameResolutionError):
-            return f"no machine has the name in {place}; correct AWS_ENDPOINT_URL_S3"
+            return f"no machine has the name in {place}; {away}"
         if isinstance(reason, NewConnectionError):
-            return f"nothing answers at {place}; is the service running, and AWS_ENDPOINT_URL_S3 right?"
+            return f"nothing answers at {place}; is the service running, and {away}"
         if isinstance(reason, SilentError):
-            return (
-                f"{place} was silent for too long; is it reachable from here, and AWS_ENDPOINT_URL_S3 right?"
-            )
+            return f"{place} was silent for too long; can it be reached, and {away}"
         if isinstance(reason, ProtocolError):
             return f"{place} broke the connection off, again and again; try again later"
         return f"{place}: {_words(str(reason or problem))}"
