@@ -11,12 +11,13 @@ _TASK_REFERENCES = frozenset({"producerTask", "producerSubtask"})
 _NAMED_IN_USER_CODE = ("taskFinalStatus", "pipeline_task_name", "pipelineTaskName")
 
 
-def disguise(documents: list[Any]) -> list[Any]:
+def disguise(documents: list[Any], *, keep_channels: bool = False) -> list[Any]:
     """Components, executors and internal parameters renamed, tasks too unless user code sees their names;
-    maps reversed.
+    maps reversed. `keep_channels` leaves the compiler's names for what goes between tasks, and theirs.
     """
-    rename_tasks = not any(word in str(documents) for word in _NAMED_IN_USER_CODE)
-    return [_reversed(_renamed(one, rename_tasks)) for one in documents]
+    rename_tasks = not keep_channels and not any(word in str(documents) for word in _NAMED_IN_USER_CODE)
+    other = CHANNEL if keep_channels else OTHER_CHANNEL
+    return [_reversed(_renamed(one, rename_tasks, other)) for one in documents]
 
 
 def undisguise(name: str) -> str:
@@ -25,17 +26,17 @@ def undisguise(name: str) -> str:
     return path.replace(OTHER_CHANNEL, CHANNEL)
 
 
-def _renamed(value: Any, tasks: bool, key: str = "", parent: str = "") -> Any:
+def _renamed(value: Any, tasks: bool, channel: str, key: str = "", parent: str = "") -> Any:
     if isinstance(value, dict):
         found: dict[Any, Any] = {}
         for name, inner in value.items():
-            new = name.replace(CHANNEL, OTHER_CHANNEL) if isinstance(name, str) else name
+            new = name.replace(CHANNEL, channel) if isinstance(name, str) else name
             if (key in ("components", "executors") and parent != "parameters") or (key == "tasks" and tasks):
                 new = MARK + new
-            found[new] = _renamed(inner, tasks, name, key)
+            found[new] = _renamed(inner, tasks, channel, name, key)
         return found
     if isinstance(value, list):
-        return [_renamed(inner, tasks, key, parent) for inner in value]
+        return [_renamed(inner, tasks, channel, key, parent) for inner in value]
     if not isinstance(value, str):
         return value
     if key == "executorLabel" or (key == "name" and parent == "componentRef"):
@@ -44,7 +45,7 @@ def _renamed(value: Any, tasks: bool, key: str = "", parent: str = "") -> Any:
         return MARK + value
     if key in ("command", "args"):
         return value
-    return value.replace(CHANNEL, OTHER_CHANNEL)
+    return value.replace(CHANNEL, channel)
 
 
 def _reversed(value: Any, key: str = "") -> Any:
