@@ -47,8 +47,8 @@ def measure(bench: Bench) -> Measurement:
     note = (
         "A task takes two transactions: one claims an attempt and records RUNNING, one ends the attempt, "
         "records the execution and SUCCEEDED. The peer writes the same rows from ready texts and asks "
-        "nothing; the store also locks the run, checks its lease, compares states, and writes values as JSON. "
-        "For a list both decode what stands as JSON."
+        "nothing; the store also locks the run, checks its lease, compares states, and writes values as "
+        "JSON. For a list both decode what stands as JSON."
     )
     missing = "" if "PostgreSQL" in databases else " There was no PostgreSQL here."
     return Measurement(rows, samples, [note + missing])

@@ -75,8 +75,8 @@ def object_of(value: Json) -> dict[str, Json]:
 
 
 def _typed(value: Json, kind: ParameterType, where: str) -> Json:
-    """The executor output carries JSON values; only a text is made of what is none, and a number of a boolean,
-    which in Python is one (KFP does neither, nor checks).
+    """The executor output carries JSON values; only a text is made of what is none, and a number of a
+    boolean, which in Python is one (KFP does neither, nor checks).
     """
     found = normalize(value, where=where)
     if isinstance(found, bool) and kind in (ParameterType.NUMBER_INTEGER, ParameterType.NUMBER_DOUBLE):

@@ -223,8 +223,8 @@ class Workspace:
     ) -> State:
         """Run, or resume, a recorded run to its end with the embedded engine.
 
-        `on_notice` hears when the database goes away and when it is back. `on_warning` gets a sentence on what
-        concerns the run and changes nothing about it.
+        `on_notice` hears when the database goes away and when it is back. `on_warning` gets a sentence on
+        what concerns the run and changes nothing about it.
 
         Raises LeaseError, naming the owner, when a living engine has the run.
         """

@@ -30,8 +30,8 @@ def run_importer(
     new_id: Callable[[], str],
     stores: Stores,
 ) -> EndedAttempt:
-    """KFP copies nothing either; beyond it, content is looked for, and its size recorded, its sha256 too where
-    it is local.
+    """KFP copies nothing either; beyond it, content is looked for, and its size recorded, its sha256 too
+    where it is local.
 
     What is on the web is fetched by the task that reads it, and what nothing here can read is recorded by
     its URI alone. Raises TaskError for a URI that cannot be one, or one at which there is nothing.
