@@ -16,6 +16,7 @@ from penstock.execution.environments.cache import CachedEnvironment
 from penstock.execution.failpoints import failpoint
 from penstock.execution.process.attempt_folder import AttemptFolder
 from penstock.execution.provenance import spellings
+from penstock.execution.session import place_of_run
 from penstock.execution.workspace import Workspace
 from penstock.model import State
 from penstock.store import Footprint, Removal, Rule
@@ -141,22 +142,23 @@ class Retention:
         """False while something else refers to a part of it, which then stays. Doing it again is harmless."""
         folder = AttemptFolder.of(self._workspace.settings.home, removal.run_id, "any").path.parent
         _remove_folder(folder)
-        if not removal.place:
+        if not removal.pipeline_root:
             return True
-        store = self._workspace.artifact_store(removal.place)
-        forms = spellings(removal.place)
+        place = place_of_run(removal.pipeline_root, removal.pipeline, removal.run_id)
+        store = self._workspace.artifact_store(place)
+        forms = spellings(place)
         used = {*self._store.removals.referred(forms), *(uri for uri in given if _within(uri, forms))}
         if used:
             kept = [form for uri in used for form in spellings(uri)]
-            for uri in list(store.list(removal.place)):
+            for uri in list(store.list(place)):
                 if not _within(uri, kept):
                     _delete(store, uri)
             return False
-        if removal.size and scheme_of(removal.place) == "file":
-            root = path_of(removal.place).parent.parent
+        if removal.size and scheme_of(place) == "file":
+            root = path_of(removal.pipeline_root)
             if not root.is_dir():
                 raise ArtifactError(f"the artifact folder '{root}' is not there; mount it, or make it again")
-        _delete(store, removal.place)
+        _delete(store, place)
         return True
 
 

@@ -40,8 +40,8 @@ class Session:
         """The order for an attempt of a recorded leaf task; the same for everyone who asks."""
         place = self.ledger.place(record.path)
         name = paths.split(record.path)[1]
-        place_of_run = under(self.fields.pipeline_root, f"{self.pipeline.name}/{self.run.id}")
-        task_uri = under(place_of_run, f"{name}/{attempt_id}")
+        made = place_of_run(self.fields.pipeline_root, self.pipeline.name, self.run.id)
+        task_uri = under(made, f"{name}/{attempt_id}")
         platform = resolve_platform(
             self.ledger, record.path, self.pipeline.executor_platform(place.component)
         )
@@ -96,6 +96,11 @@ def open_session(store: Store, run_id: str, known: dict[str, Pipeline] | None = 
     )
     ledger.canceled = run.cancel_requested_at is not None
     return Session(run, options, pipeline, fields, ledger)
+
+
+def place_of_run(pipeline_root: str, pipeline: str, run_id: str) -> str:
+    """The URI below which everything stands that a run's tasks make, and nothing else."""
+    return under(pipeline_root, f"{pipeline}/{run_id}")
 
 
 def has_workspace(pipeline: Pipeline) -> bool:

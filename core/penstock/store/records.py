@@ -236,12 +236,13 @@ class Purged:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A run on its way out: `place` is the URI of what it made, `size` the recorded bytes there, `error` why
-    that could not be deleted the last time.
+    """A run on its way out: `size` are the recorded bytes of what it made, below `pipeline_root`; `error` is
+    why that could not be deleted the last time.
     """
 
     run_id: str
-    place: str
+    pipeline_root: str
+    pipeline: str
     size: int
     error: str
     marked_at: float

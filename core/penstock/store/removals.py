@@ -62,22 +62,23 @@ _PINNED = (
 _DONE = sa.select(_x.id, _x.run_id).where(_x.run_id.in_(_WANTED))
 _USERS = sa.select(_x.cached_execution_id, _x.run_id).where(_x.cached_execution_id.in_(_WANTED))
 _LIVING = sa.select(_h.run_id).where(_h.run_id.in_(_WANTED))
-_PLACE = sa.func.rtrim(_r.pipeline_root, "/").concat("/").concat(pipelines.c.name).concat("/").concat(_r.id)
 _PLACES = (
-    sa.select(_r.id, sa.case((_r.pipeline_root == "", ""), else_=_PLACE))
+    sa.select(_r.id, _r.pipeline_root, pipelines.c.name)
     .join(pipeline_versions, pipeline_versions.c.id == _r.version_id)
     .join(pipelines, pipelines.c.id == pipeline_versions.c.pipeline_id)
     .where(_r.id.in_(_WANTED))
 )
-_below = _PLACE.concat("/")
+_root = sa.func.rtrim(_r.pipeline_root, "/").concat("/")
 _MADE = (
     sa.select(_x.run_id, sa.func.count(), sa.func.coalesce(sa.func.sum(artifacts.c.size), 0))
     .join(edges, sa.and_(_e.execution_id == _x.id, _e.direction == Direction.OUTPUT.value))
     .join(artifacts, artifacts.c.id == _e.artifact_id)
     .join(runs, _r.id == _x.run_id)
-    .join(pipeline_versions, pipeline_versions.c.id == _r.version_id)
-    .join(pipelines, pipelines.c.id == pipeline_versions.c.pipeline_id)
-    .where(_x.run_id.in_(_WANTED), sa.func.substr(artifacts.c.uri, 1, sa.func.length(_below)) == _below)
+    .where(
+        _x.run_id.in_(_WANTED),
+        sa.func.substr(artifacts.c.uri, 1, sa.func.length(_root)) == _root,
+        artifacts.c.uri.like(sa.literal("%/").concat(_r.id).concat("/%")),
+    )
     .group_by(_x.run_id)
 )
 _COUNTS = (
@@ -118,7 +119,7 @@ _DROP_ROWS = ((_drop_some(tasks), 1), (_drop_some(attempts), 1), (_drop_some(tas
 """With how many rows there are for a task, about."""
 
 _CONTENTS = (
-    sa.select(_m.run_id, _m.place, _m.size, _m.error, _m.marked_at)
+    sa.select(_m.run_id, _m.pipeline_root, _m.pipeline, _m.size, _m.error, _m.marked_at)
     .where(_m.purged_at.is_not(None), _m.run_id > sa.bindparam("last"))
     .order_by(_m.run_id)
     .limit(sa.bindparam("many"))
@@ -158,13 +159,14 @@ class Removals:
         """Begin to remove those of the runs that `weigh` would find removable now."""
         with self._database.write() as connection:
             found = _weigh(connection, run_ids, _FREE_AND_LOCKED)
-            places = dict(_pairs(_rows(connection, _PLACES, found.removable)))
+            places = {row[0]: row[1:] for row in _rows(connection, _PLACES, found.removable)}
             sizes = {run_id: size for run_id, _, size in _rows(connection, _MADE, found.removable)}
             now = time.time()
             marked = [
                 {
                     "run_id": run_id,
-                    "place": places[run_id],
+                    "pipeline_root": places[run_id][0],
+                    "pipeline": places[run_id][1],
                     "size": int(sizes.get(run_id, 0)),
                     "error": "",
                     "marked_at": now,
@@ -236,7 +238,7 @@ class Removals:
     def footprints(self, run_ids: Sequence[str]) -> dict[str, Footprint]:
         """What would go with each run."""
         with self._database.read() as connection:
-            counts = dict(_pairs(_rows(connection, _COUNTS, run_ids)))
+            counts = {row[0]: int(row[1]) for row in _rows(connection, _COUNTS, run_ids)}
             made = {run_id: (many, int(size)) for run_id, many, size in _rows(connection, _MADE, run_ids)}
         return {one: Footprint(one, counts.get(one, 0), *made.get(one, (0, 0))) for one in run_ids}
 
@@ -293,10 +295,6 @@ def _rows(
 ) -> Iterator[Sequence[Any]]:
     for some in _chunks(wanted):
         yield from connection.execute(statement, {"wanted": some})
-
-
-def _pairs(rows: Iterator[Sequence[Any]]) -> Iterator[tuple[str, Any]]:
-    return ((one, other) for one, other in rows)
 
 
 def _execute(connection: sa.Connection, statement: sa.Executable, wanted: Sequence[str]) -> int:

@@ -296,14 +296,15 @@ _partial(
 removals = _table(
     "removals",
     _key("run_id"),
-    _text("place"),
+    _text("pipeline_root"),
+    _text("pipeline"),
     _count("size"),
     _text("error"),
     _time("marked_at", null=False),
     _time("purged_at"),
     sa.Index(None, "purged_at"),
 )
-"""Runs on their way out. `place` is the URI of what their tasks made, `size` its recorded bytes.
+"""Runs on their way out. `size` are the recorded bytes of what their tasks made.
 
 Once `purged_at` is set, the records are gone and the content and logs are next; the row goes last.
 """

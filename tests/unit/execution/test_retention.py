@@ -15,10 +15,11 @@ from penstock.errors import NotFoundError
 from penstock.execution import retention
 from penstock.execution.failpoints import REMOVAL
 from penstock.execution.retention import Retention
+from penstock.execution.session import place_of_run
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
 from penstock.store import ExecutionState, Rule
-from tests.unit.store.examples import end, execute, model, new_run
+from tests.unit.store.examples import end, execute, model, new_run, pipeline
 from tests.unit.store.removal_worlds import (
     Recorded,
     World,
@@ -139,10 +140,12 @@ def test_two_at_once_remove_what_one_would(workspace: Workspace) -> None:
     assert [path for path in (workspace.settings.home / "artifacts").rglob("*") if path.is_file()] == []
 
 
-def test_what_a_failed_attempt_left_goes_with_the_run(workspace: Workspace) -> None:
-    run = new_run(workspace.store, pipeline_root=uri_of(workspace.settings.home / "artifacts"))
-    end(workspace.store, run)
-    left = workspace.settings.home / "artifacts" / run.pipeline / run.id / "task" / "attempt" / "half"
+@pytest.mark.parametrize("name", ["iris", "50% off/ä"])
+def test_what_a_failed_attempt_left_goes_with_the_run(workspace: Workspace, name: str) -> None:
+    root = uri_of(workspace.settings.home / "artifacts")
+    run = end(workspace.store, new_run(workspace.store, of=pipeline(name), pipeline_root=root))
+    left = path_of(f"{place_of_run(root, name, run.id)}/task/attempt/half")
+    assert name in str(left)
     left.parent.mkdir(parents=True)
     left.write_text("x")
 

@@ -85,7 +85,8 @@ class TestWhatGoes:
 
         assert set(counts(store).values()) == {0}
         (removal,) = store.removals.contents()
-        assert (removal.run_id, removal.place, removal.size) == (run.id, f"file:///root/iris/{run.id}", 10)
+        assert (removal.run_id, removal.size) == (run.id, 10)
+        assert (removal.pipeline_root, removal.pipeline) == ("file:///root/", "iris")
         assert store.removals.contents(after=run.id) == []
         store.removals.finish([run.id])
         assert store.removals.waiting() == (0, "")

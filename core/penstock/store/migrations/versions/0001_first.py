@@ -77,7 +77,8 @@ def upgrade() -> None:
     op.create_table(
         "removals",
         sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("pipeline_root", sa.Text(), nullable=False),
+        sa.Column("pipeline", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("marked_at", _TIME, nullable=False),
