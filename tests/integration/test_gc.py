@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from penstock.execution.failpoints import REMOVAL
 from tests.documents import INT, Shell, given, made_by, pipeline, write
 from tests.integration.penstock_process import Command
+from tests.integration.s3_service import Bucket
 
 
 @pytest.fixture
@@ -96,3 +98,26 @@ def test_runs_that_start_while_it_removes_succeed(penstock: Command, chain: Path
         remover.wait()
     assert penstock("gc", "--keep-last", "0", "--yes").code == 0
     assert (runs(penstock), files(home)) == ([], set())
+
+
+@pytest.mark.service("s3")
+def test_what_runs_left_in_a_bucket_goes_when_the_bucket_answers(
+    penstock: Command, chain: Path, s3: Bucket
+) -> None:
+    s3.admin.put_object(s3.name, "some root/chain/mine", BytesIO(b"x"), 1)
+    for x in (1, 2, 3):
+        root = ["--pipeline-root", s3.uri("some root")]
+        assert penstock("run", chain, "-p", f"x={x}", *root).code == 0
+    assert len(s3.listed("some root/chain/")) == 7
+
+    refused = penstock("gc", "--keep-last", "1", "--yes", AWS_SECRET_ACCESS_KEY="wrong")
+
+    assert refused.code == 1
+    assert refused.err.startswith("error: the content of 2 runs could not be deleted: ")
+    assert refused.err.endswith("; the next `penstock gc` tries again\n") and refused.err.count("\n") == 1
+    assert "would finish 2 removals begun earlier" in penstock("gc", "--keep-last", "1").out
+    assert len(s3.listed("some root/chain/")) == 7
+
+    assert penstock("gc", "--keep-last", "1", "--yes").code == 0
+    (run,) = runs(penstock)
+    assert {key.split("/")[2] for key in s3.listed("some root/chain/")} == {"mine", run["id"]}

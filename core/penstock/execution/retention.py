@@ -119,12 +119,15 @@ class Retention:
     def _delete(self, removed: Removed) -> None:
         """What the runs made, and their logs: a page, and then the commit that says so."""
         given = _arguments_in_use(self._workspace)
+        away: dict[str, str] = {}
         last = ""
         while page := self._store.removals.contents(PAGE, last):
             last = page[-1].run_id
             done: list[str] = []
             for one in page:
                 try:
+                    if one.pipeline_root in away:
+                        raise ArtifactError(away[one.pipeline_root])
                     if self._delete_content(one, given):
                         done.append(one.run_id)
                         removed.size += one.size
@@ -133,6 +136,9 @@ class Retention:
                 except (PenstockError, OSError) as error:
                     removed.failed[one.run_id] = str(error)
                     self._store.removals.fail(one.run_id, str(error))
+                    if scheme_of(one.pipeline_root) != "file":
+                        # It has been waited for; that once is enough.
+                        away[one.pipeline_root] = str(error)
                 failpoint("removal.deleted")
             self._store.removals.finish(done)
             failpoint("removal.finished")
