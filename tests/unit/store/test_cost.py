@@ -119,6 +119,39 @@ def test_no_change_scans_a_table(store: Store, run: RunRecord) -> None:
     assert scans(store, go) == []
 
 
+def test_no_list_goes_through_a_table(store: Store, run: RunRecord) -> None:
+    """The first page of everything is the end of an index; names are looked for among few."""
+    made = model()
+    execute(store, run, "train", outputs={"out": (made,)})
+    store.tasks.record(run.id, [task()])
+
+    def go() -> None:
+        for before in (None, run.id):
+            store.runs.list("default", before=before)
+            store.runs.list(state=State.FAILED, before=before)
+            store.runs.list(experiment="Default", before=before)
+            store.runs.list(pipeline="iris", before=before)
+        for before in (None, made.id):
+            store.artifacts.list("default", before=before)
+            store.artifacts.list(type="system.Model", before=before)
+            store.artifacts.list(name="model", before=before)
+            store.artifacts.list(uri="file:///m", before=before)
+            store.artifacts.list(run_id=run.id, before=before)
+            store.artifacts.list(run_id=run.id, path="train", before=before)
+        store.runs.list(before=run.id)
+        store.artifacts.list(before=made.id)
+        store.tasks.page(run.id)
+        store.tasks.page(run.id, after="train")
+        store.lineage.stale(made.id)
+        store.removals.weigh([run.id])
+        store.removals.footprints([run.id])
+        store.removals.referred(["file:///m"])
+        store.removals.purge()
+
+    small = ("SCAN experiments", "SCAN pipelines")
+    assert [step for step in scans(store, go) if not step.startswith(small)] == []
+
+
 def test_preparing_and_publishing_take_few_statements(store: Store, run: RunRecord) -> None:
     def prepare() -> None:
         with store.transaction():
