@@ -20,7 +20,6 @@ from penstock.store.schema import metadata
 from tests.databases import POSTGRES
 from tests.unit.store.examples import new_run
 
-
 Fresh: TypeAlias = Callable[[], Database]
 
 
