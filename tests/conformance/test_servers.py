@@ -54,7 +54,9 @@ def servers(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict
 @pytest.mark.parametrize(
     "disguised", [False, True] if WHOLE else [False], ids=lambda one: "disguised" if one else "plain"
 )
-@pytest.mark.parametrize("name", sorted(CASES) if WHOLE else SAMPLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, id=name) for name in (sorted(CASES) if WHOLE else SAMPLE)]
+)
 def test_the_pipeline_does_the_same_on_servers(
     name: str, disguised: bool, corpus: Path, home: Path, tmp_path: Path, servers: dict[str, str]
 ) -> None:
