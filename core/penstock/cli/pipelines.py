@@ -9,7 +9,6 @@ import typer
 
 from penstock.cli.graph import mermaid, outline
 from penstock.cli.run import read_pipeline
-from penstock.cli.svg import svg
 from penstock.errors import InvalidInputError
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
@@ -17,7 +16,14 @@ from penstock.model import Pipeline
 
 app = typer.Typer(help="Pipelines: look at them.", no_args_is_help=True)
 
-_FORMS: dict[str, Callable[[Pipeline], str]] = {"text": outline, "mermaid": mermaid, "svg": svg}
+
+def _svg(pipeline: Pipeline) -> str:
+    from penstock.cli.svg import svg
+
+    return svg(pipeline)
+
+
+_FORMS: dict[str, Callable[[Pipeline], str]] = {"text": outline, "mermaid": mermaid, "svg": _svg}
 
 
 @app.callback()

@@ -15,7 +15,6 @@ from penstock.cli.progress import seconds_text, state_text
 from penstock.cli.references import RunName, TaskPath, find_run, find_task, read_state, short
 from penstock.cli.report import print_report
 from penstock.cli.run import drive, read_arguments
-from penstock.cli.svg import svg
 from penstock.cli.table import print_table, when
 from penstock.errors import InvalidInputError
 from penstock.execution.reopening import reopen_run
@@ -85,6 +84,8 @@ def get_run(
     with Workspace(load_settings()) as workspace:
         record = find_run(workspace, run)
         if output == "svg":
+            from penstock.cli.svg import svg
+
             pipeline = open_session(workspace.store, record.id).pipeline
             typer.echo(svg(pipeline, workspace.result(record.id)))
             return

@@ -29,8 +29,6 @@ _LONGEST = 44
 """Characters of a line; all of it is in the tooltip."""
 _EM = {"title": 14.3, "line": 11.0}
 
-_INVALID = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
-"""What no XML document can hold, also not escaped."""
 _INDEX = re.compile(r"\[\d+\]")
 _WORST = (State.FAILED, State.RUNNING, State.CANCELING, State.CANCELED, State.PENDING, State.SUCCEEDED)
 """The first of these that one of a task's records is in colours it."""
@@ -292,4 +290,5 @@ def _short(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(_INVALID.sub("\ufffd", text))
+    """Without what no XML can hold, also not escaped, and what would turn the direction of the text."""
+    return html.escape("".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text))
