@@ -88,7 +88,7 @@ def test_a_link_in_the_final_place_is_replaced_by_what_it_leads_to(tmp_path: Pat
 
 def test_a_large_file_needs_little_memory(tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as large:
-        large.truncate(200 << 20)
+        large.truncate(64 << 20)
     tracemalloc.start()
     FileArtifactStore().put(tmp_path / "large", str(tmp_path / "stored"))
     _, peak = tracemalloc.get_traced_memory()

@@ -244,13 +244,19 @@ class TestUsage:
             assert answer.code == 0 and answer.out.startswith(f"Usage: {' '.join(['penstock', *command])}")
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-    def test_shell_completion(self, shell: str) -> None:
+    def test_shell_completion(
+        self,
+        penstock: Penstock,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        shell: str,
+    ) -> None:
         # Which shell started the tests is not for them to say.
-        env = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-        command = [sys.executable, "-m", "penstock", "--show-completion", shell]
-        done = subprocess.run(command, capture_output=True, text=True, env=env)
+        monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+        with pytest.raises(SystemExit) as stop:
+            penstock("--show-completion", shell)
 
-        assert done.returncode == 0 and "_PENSTOCK_COMPLETE" in done.stdout
+        assert stop.value.code == 0 and "_PENSTOCK_COMPLETE" in capfd.readouterr().out
 
     def test_completion_knows_commands(self) -> None:
         env = {

@@ -93,7 +93,7 @@ def test_what_it_is_made_of_is_traced_through_all_runs(penstock: Penstock, readi
 
     lines = penstock("artifacts", "lineage", record["id"], "--down").lines
 
-    assert sum(line.strip().startswith("read of run") for line in lines) == 2
+    assert sum(line.startswith(("├─ read of run", "└─ read of run")) for line in lines) == 2
 
 
 @pytest.mark.parametrize(

@@ -20,15 +20,21 @@ def links(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shared: unpacking the same pip anew is what building an empty environment takes longest for."""
+    return tmp_path_factory.mktemp("uv-cache")
+
+
 @pytest.fixture
-def variables(tmp_path: Path, links: Path) -> dict[str, str]:
+def variables(tmp_path: Path, links: Path, uv_cache: Path) -> dict[str, str]:
     return {
         "PATH": f"{Path(running_python().path).parent}:{os.defpath}",
         "HOME": str(tmp_path / "home"),
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(links),
-        "UV_CACHE_DIR": str(tmp_path / "uv-cache"),
+        "UV_CACHE_DIR": str(uv_cache),
         "SLOW_STARTED": str(tmp_path / "started"),
         "SLOW_RELEASED": str(tmp_path / "released"),
     }

@@ -14,6 +14,8 @@ def nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(REQUIRE, raising=False)
     monkeypatch.delenv(CORPUS, raising=False)
     monkeypatch.delenv("TEST_REDIS", raising=False)
+    for name in SERVICES.keys() - {"corpus"}:
+        monkeypatch.delitem(SERVICES, name)
     monkeypatch.setitem(SERVICES, "redis", Service("TEST_REDIS", "a Redis"))
 
 
@@ -134,7 +136,7 @@ def test_parallel_workers_share_one_account(
     pytester.makefile(".json", expected="[]")
     pytester.makepyfile("def test_one(corpus): ...\ndef test_two(corpus): ...\ndef test_three(): ...")
     monkeypatch.setenv(CORPUS, str(pytester.path))
-    monkeypatch.setenv(REQUIRE, "all")
+    monkeypatch.setenv(REQUIRE, "corpus")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     result = pytester.runpytest_subprocess(*RUN, "-n", "2")
     result.assert_outcomes(passed=3)
