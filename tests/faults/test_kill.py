@@ -18,7 +18,11 @@ from tests.faults.scenarios import LARGE, SMALL, Scenarios, arguments
 
 SEEDS = range(20 if FULL else 1)
 ONCE = ("run.claimed", "run.begun", "run.ended", "prepare.cached")
-"""Passed once in a run. At all others but those of a cancellation, the process dies at the third arrival."""
+"""Passed once in a run. At all others the process dies at the third arrival."""
+
+
+ELSEWHERE = ("cancel.recorded", "artifact.uploaded", "tracking.created", "tracking.delivered")
+"""Not on the way of a run with its records in files; the tests of each kill there."""
 
 
 def test_the_undisturbed_run_is_without_fault(scenarios: Scenarios) -> None:
@@ -32,7 +36,7 @@ def test_the_undisturbed_run_is_without_fault(scenarios: Scenarios) -> None:
 
 def _failpoints() -> list[tuple[str, str]]:
     """Each with whom it kills. `last` stands for the last attempt of the run."""
-    names = [name for name in NAMES if not name.startswith(("cancel.", "tracking."))]
+    names = [name for name in NAMES if name not in ELSEWHERE]
     names = [name if name in ONCE else f"{name}:3" for name in names]
     cases = [(name, "engine") for name in names]
     if FULL:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults import checker, pipelines, workload
 from tests.faults.conftest import FULL, Record
-from tests.faults.machine import PATIENCE, Engine, Machine
+from tests.faults.machine import KILLED, PATIENCE, Engine, Machine
 from tests.faults.page import Note
 from tests.faults.records import records_of
 from tests.faults.scenarios import LARGE, Scenarios, arguments
@@ -119,6 +119,19 @@ def test_a_run_outlives_an_absence_of_its_artifact_store(
         note = _run_disturbed(machine, scenarios, dice, bool(seed % 2), leave)
     record(note)
     assert note.problems == []
+
+
+def test_a_run_killed_while_it_uploads_ends_as_if_nothing_had_happened(
+    scenarios: Scenarios, servers: Servers, tmp_path: Path
+) -> None:
+    with _machine(tmp_path, servers) as machine:
+        document = tmp_path / "pipeline.yaml"
+        engine = machine.run(document, *arguments(doomed=False), failpoint="artifact.uploaded:3")
+        assert engine.wait() == KILLED
+        again = machine.resume(machine.run_id())
+        assert again.wait() == 0, again.said
+        verdict = scenarios.verdict(machine, doomed=False, lost_allowed=False)
+    assert verdict.problems == []
 
 
 @pytest.mark.parametrize("seed", SEEDS)
