@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -30,6 +31,14 @@ class _Transaction(threading.local):
     reading: sa.Connection | None = None
 
 
+class Mark(NamedTuple):
+    """By which a transaction is known afterwards: its connection, its number there, the server's process."""
+
+    connection: str
+    number: int
+    process: int
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """What differs between databases. `place` names the database to a person, without a password.
@@ -37,8 +46,8 @@ class Backend:
     `explain` turns the driver's errors into sentences. With `one_writer` the threads of this process queue
     for the writer's place for `patience` seconds, which is quicker than meeting in the database. `served`
     databases belong to a server: their schema is changed on request only. `committed` tells afterwards
-    whether the transaction of a connection that was lost in its COMMIT was committed; None when that cannot
-    be told.
+    whether the transaction that had this `mark` was committed, when its connection was lost in the COMMIT;
+    None when that cannot be told.
     """
 
     engine: sa.Engine
@@ -47,7 +56,8 @@ class Backend:
     patience: float
     one_writer: bool = False
     served: bool = False
-    committed: Callable[[sa.Connection, sa.Connection], bool | None] | None = None
+    mark: Callable[[sa.Connection], Mark] | None = None
+    committed: Callable[[sa.Connection, Mark], bool | None] | None = None
 
 
 class Database:
@@ -176,27 +186,28 @@ class Database:
 
         Lost in the COMMIT itself, the database is asked what became of it once it answers again.
         """
+        mark = self.backend.mark(connection) if marked and self.backend.mark is not None else None
         try:
             connection.commit()
         except DBAPIError as error:
             explained = self._explain(error)
-            committed = self.backend.committed
-            if committed is None or not marked or not isinstance(explained, StoreAwayError):
-                raise
-            while True:
-                with self._begin(self._upkeep) as later:
-                    try:
-                        found = committed(later, connection)
-                    except DBAPIError as again:
-                        explained = self._explain(again)
-                        if not isinstance(explained, StoreAwayError):
-                            raise explained from again
-                        self.absence.wait(explained)
-                        continue
-                    _end(later)
-                if found is True:
-                    return
+            if mark is None or not isinstance(explained, StoreAwayError) or not self._committed(mark):
                 raise explained from error
+
+    def _committed(self, mark: Mark) -> bool:
+        """What became of a transaction, as far as anybody can tell."""
+        assert self.backend.committed is not None
+        while True:
+            try:
+                with self._begin(self._upkeep) as later:
+                    found = self.backend.committed(later, mark)
+                    _end(later)
+                    return found is True
+            except DBAPIError as error:
+                explained = self._explain(error)
+                if not isinstance(explained, StoreAwayError):
+                    raise explained from error
+                self.absence.wait(explained)
 
     def _explain(self, error: DBAPIError) -> PenstockError:
         return self.backend.explain(error)

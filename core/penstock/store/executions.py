@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from penstock.errors import NotFoundError
 from penstock.model import Artifact, Values
+from penstock.store import heads
 from penstock.store.artifacts import insert_unknown
 from penstock.store.columns import dump_values, load_values
 from penstock.store.connection import Database
@@ -71,7 +72,11 @@ class Executions:
         """
         execution_id = new_id()
         with self._database.write() as connection:
-            namespace = connection.execute(_NAMESPACE, {"run": run_id}).scalar_one_or_none()
+            head = heads.locked(connection, run_id)
+            if head is not None:
+                namespace = head.namespace
+            else:
+                namespace = connection.execute(_NAMESPACE, {"run": run_id}).scalar_one_or_none()
             if namespace is None:
                 raise NotFoundError(f"run {run_id} is not recorded")
             row: dict[str, Any] = {

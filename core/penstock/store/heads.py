@@ -13,17 +13,19 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 
 from penstock.errors import LeaseError, NotFoundError
-from penstock.store.schema import attempts, run_heads
+from penstock.store.schema import attempts, run_heads, runs
 
 _h = run_heads.c
 _SELECT = (
-    sa.select(_h.revision, _h.generation, _h.token, _h.owner)
+    sa.select(_h.revision, _h.generation, _h.token, _h.owner, runs.c.namespace)
+    .join(runs, runs.c.id == _h.run_id)
     .where(_h.run_id == sa.bindparam("run"))
-    .with_for_update(key_share=True)
+    .with_for_update(of=run_heads, key_share=True)
 )
 _SELECT_BY_ATTEMPT = (
-    sa.select(_h.revision, _h.generation, _h.token, _h.owner, _h.run_id)
+    sa.select(_h.revision, _h.generation, _h.token, _h.owner, runs.c.namespace, _h.run_id)
     .join(attempts, attempts.c.run_id == _h.run_id)
+    .join(runs, runs.c.id == _h.run_id)
     .where(attempts.c.id == sa.bindparam("attempt"))
     .with_for_update(of=run_heads, key_share=True)
 )
@@ -36,6 +38,7 @@ class Head:
     generation: int
     token: int
     owner: str | None
+    namespace: str
 
 
 _locked: WeakKeyDictionary[sa.Connection, dict[str, Head]] = WeakKeyDictionary()
@@ -64,7 +67,7 @@ def lock_by_attempt(connection: sa.Connection, attempt_id: str) -> None:
     row = connection.execute(_SELECT_BY_ATTEMPT, {"attempt": attempt_id}).one_or_none()
     if row is None:
         raise NotFoundError(f"attempt {attempt_id} is not recorded")
-    _keep(connection, row[4], Head(*row[:4]))
+    _keep(connection, row[-1], Head(*row[:-1]))
 
 
 def move(connection: sa.Connection, run_id: str, revision: int, generation: int) -> None:
@@ -73,6 +76,11 @@ def move(connection: sa.Connection, run_id: str, revision: int, generation: int)
     head = _locked.get(connection, {}).get(run_id)
     if head is not None:
         _keep(connection, run_id, replace(head, revision=revision, generation=generation))
+
+
+def locked(connection: sa.Connection, run_id: str) -> Head | None:
+    """The head if the open transaction has locked it."""
+    return _locked.get(connection, {}).get(run_id)
 
 
 def forget(connection: sa.Connection, run_id: str) -> None:

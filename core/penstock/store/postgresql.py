@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -22,7 +23,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from penstock.errors import InvalidInputError, PenstockError, StoreAwayError, StoreError
-from penstock.store.connection import Backend
+from penstock.store.connection import Backend, Mark
 from penstock.store.ids import new_id
 
 PATIENCE = 30.0
@@ -60,7 +61,7 @@ _ENTER = (
     f"DELETE FROM commits WHERE at < {_CLOCK} - {_FORGOTTEN_SECONDS};"
     f" INSERT INTO commits (connection, number, at) VALUES ('%s', 0, {_CLOCK}) ON CONFLICT DO NOTHING"
 )
-_MARK = f"UPDATE commits SET number = %s, at = {_CLOCK} WHERE connection = '%s' RETURNING pg_backend_pid()"
+_MARK = f"UPDATE commits SET number = %s, at = {_CLOCK} WHERE connection = '%s'"
 _MARKED = sa.text("SELECT number FROM commits WHERE connection = :id FOR UPDATE SKIP LOCKED")
 _TERMINATE = sa.text("SELECT pg_terminate_backend(:pid)")
 
@@ -81,6 +82,7 @@ def backend(rest: str) -> Backend:
         lambda error: explain(error, place),
         patience=PATIENCE,
         served=True,
+        mark=_mark,
         committed=_committed,
     )
 
@@ -148,45 +150,44 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 def _begin_marked(connection: sa.Connection) -> None:
     """Begin, and leave the transaction's number, in one message to the server."""
-    known = connection.info
+    known, now = connection.info, time.monotonic()
     if "penstock_id" not in known:
         known["penstock_id"], known["penstock_number"] = new_id(), 0
+        known["penstock_process"] = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    if now - known.get("penstock_entered", -math.inf) > _FORGOTTEN_SECONDS / 2:
         connection.exec_driver_sql(_ENTER % known["penstock_id"])
+        known["penstock_entered"] = now
     known["penstock_number"] += 1
-    name, number = known["penstock_id"], known["penstock_number"]
-    cursor = cast("Any", connection.connection.cursor())
     base = connection.dialect.loaded_dbapi.Error
     try:
-        cursor.execute(f"{_WRITE}; {_MARK % (number, name)}")
-        cursor.nextset()
-        row = cursor.fetchone()
-        if row is None:  # unused for so long that it was forgotten
-            cursor.execute(_ENTER % name)
-            cursor.execute(_MARK % (number, name))
-            row = cursor.fetchone()
+        cast("Any", connection.connection.driver_connection).execute(
+            f"{_WRITE}; {_MARK % (known['penstock_number'], known['penstock_id'])}", prepare=False
+        )
     except base as error:
         connection.invalidate(error)
         raise DBAPIError.instance(_WRITE, None, error, base, connection_invalidated=True) from error
-    finally:
-        cursor.close()
-    connection.execution_options(penstock_transaction=(name, number, row[0]))
+
+
+def _mark(connection: sa.Connection) -> Mark:
+    """Of the open transaction."""
+    known = connection.info
+    return Mark(known["penstock_id"], known["penstock_number"], known["penstock_process"])
 
 
 def _listed(found: str | tuple[str, ...]) -> tuple[str, ...]:
     return (found,) if isinstance(found, str) else found
 
 
-def _committed(later: sa.Connection, lost: sa.Connection) -> bool | None:
-    """Whether the transaction of a connection that was lost in its COMMIT was committed after all."""
-    name, number, process = lost.get_execution_options()["penstock_transaction"]
+def _committed(later: sa.Connection, mark: Mark) -> bool | None:
+    """Whether a transaction whose connection was lost in its COMMIT was committed after all."""
     until = time.monotonic() + _SETTLING
-    while (found := later.execute(_MARKED, {"id": name}).scalar_one_or_none()) is None:
+    while (found := later.execute(_MARKED, {"id": mark.connection}).scalar_one_or_none()) is None:
         # It goes on: the server does not know yet that we are gone, or that we wanted to commit.
         if time.monotonic() > until:
             return None
-        later.execute(_TERMINATE, {"pid": process})
+        later.execute(_TERMINATE, {"pid": mark.process})
         time.sleep(0.05)
-    return found == number
+    return found == mark.number
 
 
 _USER = re.compile(

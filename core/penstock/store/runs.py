@@ -50,6 +50,8 @@ _COLUMNS = (
     _h.generation,
     _h.revision,
 )
+_NAMES = tuple(column.name for column in _COLUMNS)
+_BLANK = dict.fromkeys(_NAMES)
 _SELECT = sa.select(*_COLUMNS).select_from(
     runs.join(run_heads, _h.run_id == _r.id)
     .join(pipeline_versions, pipeline_versions.c.id == _r.version_id)
@@ -61,6 +63,17 @@ _MANY = _SELECT.where(_r.id.in_(sa.bindparam("wanted", expanding=True)))
 _STATE = sa.select(_r.state, _r.started_at).where(_r.id == sa.bindparam("run"))
 _SET = sa.update(runs).where(_r.id == sa.bindparam("run"))
 _INSERT_HEAD = sa.insert(run_heads)
+_ABOUT = (
+    sa.select(pipelines.c.name, pipeline_versions.c.digest, experiments.c.id)
+    .join(pipeline_versions, pipeline_versions.c.pipeline_id == pipelines.c.id)
+    .outerjoin(
+        experiments,
+        sa.and_(
+            experiments.c.namespace == sa.bindparam("owner"), experiments.c.name == sa.bindparam("group")
+        ),
+    )
+    .where(pipeline_versions.c.id == sa.bindparam("version"))
+)
 _CANCELING = sa.select(_r.cancel_requested_at).where(_r.id == sa.bindparam("run"))
 
 
@@ -85,12 +98,20 @@ class Runs:
     ) -> RunRecord:
         """Record a new run, PENDING. The same id with the same version and arguments gives the run as it is.
 
-        Raises InvalidInputError when the id is taken by a run of something else.
+        Raises InvalidInputError when the id is taken by a run of something else, NotFoundError without the
+        version.
         """
         with self._database.write() as connection:
-            group = self._experiments.ensure(experiment, namespace).id if experiment else None
-            if group is None:
+            wanted = {"owner": namespace, "group": experiment or "", "version": version_id}
+            about = connection.execute(_ABOUT, wanted).one_or_none()
+            if about is None:
+                raise NotFoundError(f"pipeline version {version_id} is not recorded")
+            pipeline, digest, group = about
+            if not experiment:
                 self._namespaces.ensure(namespace)
+                group = None
+            elif group is None:
+                group = self._experiments.ensure(experiment, namespace).id
             new = {
                 "id": run_id,
                 "namespace": namespace,
@@ -110,7 +131,8 @@ class Runs:
             if connection.execute(insert_if_absent(connection, runs), new).rowcount == 1:
                 head = {"run_id": run_id, "revision": 0, "generation": 0, "token": 0}
                 connection.execute(_INSERT_HEAD, head)
-                return self.get(run_id)
+                names = {"experiment": experiment or None, "pipeline": pipeline, "digest": digest}
+                return _run([{**_BLANK, **new, **head, **names}[name] for name in _NAMES])
             found = self.get(run_id)
             if found.version_id != version_id or dump_sorted(found.arguments) != dump_sorted(arguments):
                 raise InvalidInputError(
