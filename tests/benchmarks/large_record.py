@@ -1,7 +1,7 @@
 """A record as years would leave it: many runs of layered pipelines over one shared dataset, written in bulk.
 
-Each run has ten layers of ten tasks. A task reads two artifacts of the layer above, the first layer a dataset
-that every run imports, and makes one. The first layer of four runs in five came from the cache.
+Each run has eleven layers of nine tasks. A task reads two artifacts of the layer above, the first layer a
+dataset that every run imports, and makes one. The first layer of four runs in five came from the cache.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from penstock.store import migrations
 from penstock.store.connection import Database, connect
 from penstock.store.schema import metadata
 
-LAYERS = WIDTH = 10
-TASKS = LAYERS * WIDTH
+LAYERS, WIDTH = 11, 9
+TASKS = LAYERS * WIDTH + 1
+"""Records of tasks in a run: that of the run's own DAG is one."""
 PIPELINES, EXPERIMENTS = 20, 10
 ROOT = "file:///data/artifacts"
 DATASET = "01900000-0000-7000-8000-00000000da7a"
@@ -124,9 +125,14 @@ def _leaf(number: int, layer: int, column: int, rows: Rows) -> None:
     rows["executions"].append(_execution(execution, run, path, attempt, pipeline, "COMPLETE", None, at))
     made = _made(number, layer, column)
     uri = f"{ROOT}/pipeline-{pipeline}/{run}/{path}/{attempt}/model"
-    kind = "system.Metrics" if place == TASKS - 1 else "system.Model"
+    kind = "system.Metrics" if place == TASKS - 2 else "system.Model"
     rows["artifacts"].append(_artifact(made, "model", kind, uri, at))
     rows["lineage_edges"].append((execution, "OUTPUT", "model", 0, made))
+
+
+def last_made(number: int) -> str:
+    """An artifact of the last layer of a run."""
+    return _made(number, LAYERS - 1, 0)
 
 
 def _made(number: int, layer: int, column: int) -> str:

@@ -60,7 +60,7 @@ def test_every_public_name_has_its_heading_or_row(name: str) -> None:
     assert re.search(rf"^## {name}$|^\| `{name}` \|", page("python-api.md"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("function", [penstock.load, penstock.run, penstock.resume])
+@pytest.mark.parametrize("function", [penstock.load, penstock.run, penstock.resume, penstock.lineage])
 def test_signatures_are_those_of_the_functions(function: object) -> None:
     assert callable(function)
     text = page("python-api.md").partition(f"penstock.{function.__name__}(")[2].partition(") ->")[0]
