@@ -72,7 +72,10 @@ def processes(run_id: str) -> list[int]:
 
 
 def picture(home: Path, run_id: str) -> dict[str, Any]:
-    """What must be the same whether or not the run was disturbed: states, values, artifacts by content."""
+    """What must be the same whether or not the run was disturbed: states, values, artifacts by content.
+
+    The error of a task that succeeded tells of processes that it left, which may have died with an engine.
+    """
     records = records_of(home)
     run = records.rows("SELECT * FROM runs WHERE id = ?", run_id)[0]
     return {
@@ -86,6 +89,7 @@ def picture(home: Path, run_id: str) -> dict[str, Any]:
                     for name in ("kind", "state", "reason", "error", "cached", "iterations", "retries")
                 },
                 "outputs": _values(row["outputs"]),
+                **({"error": ""} if row["state"] == "SUCCEEDED" else {}),
             }
             for row in records.rows("SELECT * FROM tasks WHERE run_id = ?", run_id)
         },
