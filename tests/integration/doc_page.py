@@ -4,7 +4,8 @@ In a fenced `console` block a line that begins with `$ ` is a command (`> ` goes
 is what it prints. An ellipsis (…) stands for anything within a line, and as a line of its own for any lines.
 Ids, times, durations and the width of columns may differ. A fenced block with a title is a file of that name.
 Comments before a block say more: `<!-- not run: reason -->`, `<!-- exit code: 1 -->`. A page with a comment
-`<!-- service: NAME at ADDRESS -->` is run where that service of `tests.services` is, wherever that is.
+`<!-- service: NAME at ADDRESS -->` is run where that service of `tests.services` is, wherever that is; for
+postgres with a database of its own.
 
 `python -m tests.integration.doc_page PAGE…` runs pages and puts what was printed into them.
 """
@@ -17,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.databases import Databases
 from tests.services import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -200,11 +203,13 @@ def record(path: Path) -> None:
     page = read_page(path)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     shift = 0
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, ExitStack() as opened:
+        addresses = {address: os.environ[SERVICES[name].variable] for name, address in page.services.items()}
+        if "postgres" in page.services:
+            server = Databases(addresses[page.services["postgres"]])
+            addresses[page.services["postgres"]] = opened.enter_context(server.fresh())
         session = Session(
-            Path(folder),
-            Path(os.environ.get("PENSTOCK_ENVIRONMENTS", ENVIRONMENTS)),
-            {address: os.environ[SERVICES[name].variable] for name, address in page.services.items()},
+            Path(folder), Path(os.environ.get("PENSTOCK_ENVIRONMENTS", ENVIRONMENTS)), addresses
         )
         for step in page.steps:
             if isinstance(step, File):

@@ -27,9 +27,13 @@ PROGRAMS = re.compile(r"(?:^|\| ?|\$\()(jq|mkdocs)\b")
         for path in PAGES
     ],
 )
-def test_a_page_does_what_it_says(path: Path, tmp_path: Path) -> None:
+def test_a_page_does_what_it_says(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     page = read_page(path)
-    session = Session(tmp_path, addresses={address: need(name) for name, address in page.services.items()})
+    addresses = {
+        address: request.getfixturevalue("empty_postgres_url") if name == "postgres" else need(name)
+        for name, address in page.services.items()
+    }
+    session = Session(tmp_path, addresses=addresses)
     for step in page.steps:
         if isinstance(step, File):
             session.write(step)
