@@ -290,6 +290,8 @@ def test_a_model_that_asks_for_it_is_registered_once_with_where_it_came_from(wor
         }.items()
     )
     client.delete_registered_model(name)
+    kept = world.penstock("gc", "--keep-last", "0").out
+    assert f"keeps run {run['id'][-8:]}: the registered model {name} refers to what it made" in kept
 
 
 @pytest.mark.service("mlflow")

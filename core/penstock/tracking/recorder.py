@@ -136,12 +136,12 @@ class Recorder:
             mlflow_id = self._ensure(server, ROOT, lambda: entity)
         self._fill(server, mlflow_id, entity)
 
-    @staticmethod
-    def _fill(server: Server, mlflow_id: str, entity: Entity, parent: str = "") -> None:
+    def _fill(self, server: Server, mlflow_id: str, entity: Entity, parent: str = "") -> None:
         server.log(mlflow_id, entity, parent)
         if entity.status is not Status.RUNNING or entity.again:
             server.set_status(mlflow_id, entity.status, entity.ended_at)
         for model in entity.models:
+            self._store.artifacts.pin(model.artifact_id, f"the registered model {model.name}")
             server.register(model, mlflow_id)
 
     def _ensure(self, server: Server, path: str, describe: Callable[[], Entity]) -> str:
