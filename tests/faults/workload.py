@@ -84,7 +84,7 @@ printf %s "$KFP_RETRY_INDEX" >"$1"
 finish 0
 """
 _FRAGILE = 'sleep 0.05; grep -q "^finish.$PENSTOCK_TASK_PATH.*.9\\$" "$side" || finish 9; finish 0'
-_LEAVER = "sleep 600 & sleep 0.05; finish 0"
+_LEAVER = "sleep 600 & until grep -q sleep /proc/$!/comm; do sleep 0.05; done; finish 0"
 _PAUSE = "sleep 0.05; finish 0"
 _QUIET = 'yes quiet | head -c 50000 >"$0"'
 _DOOMED = 'sleep 0.1; yes half | head -c 100000 >"$2"; [ "$1" = true ] && finish 3; finish 0'

@@ -124,6 +124,18 @@ def test_a_task_that_was_asked_to_end_is_canceled_also_for_the_next_engine(home:
     assert again(home, "trap '' TERM; sleep 1").outcome is Outcome.CANCELED
 
 
+def test_what_was_left_behind_is_told_by_whoever_comes_after_it_was_killed(home: Path) -> None:
+    text = 'sleep 60 & echo over > "$0"'
+    with starter(home, text, "manifest.before") as engine:
+        assert engine.wait(20) == -signal.SIGKILL
+    assert processes_of(home) == []
+
+    manifest = again(home, text)
+
+    assert manifest.outcome is Outcome.SUCCEEDED
+    assert manifest.error == "1 process (sleep) still ran when the task's own had ended, and was killed"
+
+
 def test_a_daemon_that_holds_the_lock_keeps_nobody_waiting(home: Path) -> None:
     text = "(trap '' TERM HUP; exec setsid sleep 60) & echo over > \"$0\""
     with starter(home, text, "attempt.ended") as engine:

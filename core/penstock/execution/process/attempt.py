@@ -21,7 +21,14 @@ from penstock.execution.process.attempt_folder import AttemptFolder, Launched
 from penstock.execution.process.endings import Ending, ending
 from penstock.execution.process.executor_input import Places
 from penstock.execution.process.log_tail import LogTail
-from penstock.execution.process.process_tree import LINUX, ProcessTree, is_alive, open_process, wait_for
+from penstock.execution.process.process_tree import (
+    LINUX,
+    Found,
+    ProcessTree,
+    is_alive,
+    open_process,
+    wait_for,
+)
 from penstock.execution.process.sandbox import PrivateTmp
 from penstock.execution.process.stage_in import needs_places, output_places, prune
 from penstock.execution.process.stage_out import StageOut
@@ -227,15 +234,13 @@ class ProcessAttempt:
 
     def _end_stragglers(self) -> str:
         """What is to be said of processes that the task left behind, which are killed."""
-        left = self._tree.left_behind(time.time() - self._started)
-        if not left:
-            return ""
-        self._tree.kill()
-        if self._folder.stopped is not None:
-            return ""
-        names = ", ".join(sorted({one.name for one in left}))
-        count, were = ("1 process", "was") if len(left) == 1 else (f"{len(left)} processes", "were")
-        return f"{count} ({names}) still ran when the task's own had ended, and {were} killed"
+        found = self._tree.left_behind(time.time() - self._started)
+        if found:
+            if self._folder.stopped is None:
+                # Before they are gone: the next engine would not know of them.
+                self._folder.mark_left(_sentence(found))
+            self._tree.kill()
+        return self._folder.left
 
     def _judge(self, code: int | None, launched: Launched, found: Ending, left: str) -> OutputManifest:
         notes = dict(launched.notes)
@@ -294,6 +299,12 @@ class ProcessAttempt:
         values = out.run()
         notes |= out.notes
         return values
+
+
+def _sentence(left: list[Found]) -> str:
+    names = ", ".join(sorted({one.name for one in left}))
+    count, were = ("1 process", "was") if len(left) == 1 else (f"{len(left)} processes", "were")
+    return f"{count} ({names}) still ran when the task's own had ended, and {were} killed"
 
 
 def _is_gone(mark: str, leader: int) -> bool:

@@ -51,7 +51,7 @@ class AttemptFolder:
     - `lock` is held (flock) by the attempt's processes as long as it runs;
     - `pid` is the leader of its session, written by itself before anything else;
     - `log` is its output, which comes through `log.pipe` where there are secrets to mask;
-    - `exit` is its exit code, `stop` why it was asked to end;
+    - `exit` is its exit code, `stop` why it was asked to end, `left` what it left behind, in a sentence;
     - `launched.json` and `manifest.json` are Launched and the OutputManifest;
     - `work/` (its home, and where it runs), `tmp/`, `inputs/`, `outputs/` and `venv/` are for the task.
     """
@@ -211,6 +211,14 @@ class AttemptFolder:
         """CANCELED when the attempt was asked to end, FAILED when its time was up."""
         text = self._read("stop").strip()
         return Outcome(text) if text in (Outcome.CANCELED, Outcome.FAILED) else None
+
+    @property
+    def left(self) -> str:
+        return self._read("left")
+
+    def mark_left(self, sentence: str) -> None:
+        if not self.left:
+            self._write("left", sentence)
 
     def mark_stopped(self, outcome: Outcome) -> None:
         if self.stopped is None:
