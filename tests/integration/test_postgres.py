@@ -402,6 +402,27 @@ class TestSeveralAtOneRun:
         (run,) = [one for one in store.runs.list() if one.name == "elsewhere"]
         assert run.state is State.SUCCEEDED
 
+    def test_an_engine_whose_run_went_to_another_home_stops_its_tasks(
+        self, server: PostgresServer, store: Store, tmp_path: Path
+    ) -> None:
+        marks, gate = tmp_path / "marks", tmp_path / "gate"
+        document = write(pipeline("one", Shell("one", mark(marks, waits_for(gate)))), tmp_path / "one.yaml")
+        here, there = (Program(tmp_path / name, server.url) for name in ("here", "there"))
+        former = there.start("run", document, "--name", "moved")
+        eventually(marks.exists)
+        server.execute("UPDATE run_heads SET expires_at = 1 WHERE owner IS NOT NULL", database="penstock")
+
+        latter = here.start("runs", "resume", "moved")
+
+        _, err = former.communicate(timeout=60)
+        assert former.returncode == 1
+        assert f"/{latter.pid}/" in err and err.count("\n") == 1
+        eventually(lambda: marks.read_text().count("start") == 2)
+        gate.touch()
+        assert latter.wait(60) == 0
+        time.sleep(0.5)
+        assert marks.read_text().splitlines() == ["one start", "one start", "one end"]
+
     def test_a_cancel_reaches_an_engine_of_another_home(self, server: PostgresServer, tmp_path: Path) -> None:
         marks = tmp_path / "marks"
         document = write(pipeline("long", Shell("long", mark(marks, "sleep 60"))), tmp_path / "long.yaml")
