@@ -16,6 +16,7 @@ from tests.benchmarks import (
     local_runner,
     loop,
     machine,
+    object_store,
     parallel,
     python_component,
     report,
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Measurement]] = {
     "loading": loading.measure,
     "start-up": start_up.measure,
     "store": store_operations.measure,
+    "object-store": object_store.measure,
     "kfp-local": local_runner.measure,
 }
 

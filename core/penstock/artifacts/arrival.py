@@ -78,4 +78,3 @@ def _swap(part: Path, target: Path) -> None:
         os.rename(part, target)
     else:
         os.replace(part, target)
-    sync(target.parent)

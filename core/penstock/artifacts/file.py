@@ -58,6 +58,7 @@ class FileArtifactStore:
                     if move:
                         remove(source)
                 _told(progress, stored)
+            sync(target.parent)
             return stored
 
     def get(

@@ -1,22 +1,28 @@
-"""Files from S3: large ones in parts that travel side by side, hashed and written in their order."""
+"""Files from S3: large ones in ranges that travel side by side, and are hashed in their order."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from urllib3.exceptions import ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as SilentError
 
 from penstock.artifacts.error import ArtifactError
+from penstock.artifacts.s3 import patience
 from penstock.artifacts.s3.client import Client
-from penstock.artifacts.s3.patience import SECONDS
 from penstock.artifacts.s3.transfer import PARALLEL, PART_BYTES, Tally
+
+_RANGE: Final = 4 * PART_BYTES
+_CHUNK: Final = 1 << 20
+_HASHED: Final = 4 * _CHUNK
+"""Bytes at a time: threads wait for each other less often when each does more at once."""
 
 _PAUSE = 0.5
 
@@ -41,57 +47,72 @@ class Download:
     def file(self, source: Source, target: Path) -> tuple[int, str]:
         """(size, sha256) of what was written to `target`, a new file in a directory that is there."""
         digest = hashlib.sha256()
-        with target.open("xb", buffering=0) as file:
-            for data in self._parts(source):
-                digest.update(data)
-                view = memoryview(data)
-                while view:
-                    view = view[file.write(view) :]
-                self.tally.add(len(data))
+        buffer = memoryview(bytearray(min(_HASHED, source.size)))
+        with target.open("xb+", buffering=0) as file:
+
+            def fetch(start: int) -> int:
+                end = min(start + _RANGE, source.size)
+                self._range(source, file.fileno(), start, end)
+                return end
+
+            done = 0
+            for end in _in_order(range(0, source.size, _RANGE), fetch):
+                # From the system's memory, where it still is.
+                while done < end:
+                    read = os.preadv(file.fileno(), [buffer[: end - done]], done)
+                    if not read:
+                        raise ArtifactError(f"{str(target)!r} was cut off by somebody else")
+                    digest.update(buffer[:read])
+                    done += read
         return source.size, digest.hexdigest()
 
-    def _parts(self, source: Source) -> Iterator[bytes]:
-        if source.size <= PART_BYTES:
-            yield self.part(source, 0, source.size)
-            return
-        coming: deque[Future[bytes]] = deque()
-        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="download") as pool:
-            try:
-                for offset in range(0, source.size, PART_BYTES):
-                    if len(coming) > PARALLEL:
-                        yield coming.popleft().result()
-                    length = min(PART_BYTES, source.size - offset)
-                    coming.append(pool.submit(self.part, source, offset, length))
-                while coming:
-                    yield coming.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def part(self, source: Source, offset: int, length: int) -> bytes:
-        """Begun anew when the connection breaks off in the middle of it, as long as patience lasts."""
+    def _range(self, source: Source, handle: int, start: int, end: int) -> None:
+        """Goes on where the connection broke off, as long as patience lasts."""
         since: float | None = None
-        while length:
+        while start < end:
             try:
-                response = self.client.get_object(
-                    bucket_name=source.bucket,
-                    object_name=source.key,
-                    offset=offset,
-                    length=length,
-                    request_headers={"If-Match": f'"{source.etag}"'} if source.etag else {},
-                )
-                try:
-                    data = response.read(decode_content=False)
-                finally:
-                    response.close()
-                    response.release_conn()
-                if len(data) != length:
-                    raise ArtifactError(
-                        f"the content of {source.key!r} has changed: {len(data)} bytes where {length} were"
-                    )
-                return data
+                for data in self._chunks(source, start, end - start):
+                    _write(handle, data, start)
+                    start += len(data)
+                    self.tally.add(len(data))
+                    since = None
             except (ProtocolError, SilentError, SSLError):
                 since = time.monotonic() if since is None else since
-                if time.monotonic() - since > SECONDS:
+                if time.monotonic() - since > patience.SECONDS:
                     raise
                 time.sleep(_PAUSE)
-        return b""
+
+    def _chunks(self, source: Source, offset: int, length: int) -> Iterator[bytes]:
+        response = self.client.get_object(
+            bucket_name=source.bucket,
+            object_name=source.key,
+            offset=offset,
+            length=length,
+            request_headers={"If-Match": f'"{source.etag}"'} if source.etag else {},
+        )
+        try:
+            while length and (data := response.read(min(_CHUNK, length), decode_content=False)):
+                yield data
+                length -= len(data)
+        finally:
+            response.close()
+            response.release_conn()
+        if length:
+            raise ArtifactError(f"the content of {source.key!r} has changed: {length} bytes are missing")
+
+
+def _write(handle: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(handle, view, offset)
+        offset += written
+        view = view[written:]
+
+
+def _in_order(starts: range, fetch: Callable[[int], int]) -> Iterator[int]:
+    """What `fetch` answers for each, some of them at once."""
+    if len(starts) < 2:
+        yield from map(fetch, starts)
+        return
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="download") as pool:
+        yield from pool.map(fetch, starts)
