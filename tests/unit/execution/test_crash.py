@@ -125,7 +125,7 @@ def test_a_task_that_was_asked_to_end_is_canceled_also_for_the_next_engine(home:
 
 
 def test_what_was_left_behind_is_told_by_whoever_comes_after_it_was_killed(home: Path) -> None:
-    text = 'sleep 60 & echo over > "$0"'
+    text = 'sleep 60 & until grep -q sleep /proc/$!/comm; do :; done; echo over > "$0"'
     with starter(home, text, "manifest.before") as engine:
         assert engine.wait(20) == -signal.SIGKILL
     assert processes_of(home) == []
