@@ -23,12 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.databases import Databases
+from tests.integration.s3_service import fresh_bucket
 from tests.services import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENTS = ROOT / ".venvs" / "environments"
 TIMEOUT = 600
 HOME = "/home/you/.penstock"
+BUCKET = "team-artifacts"
+"""How pages call the bucket that they keep artifacts in."""
 
 _BLOCK = re.compile(
     r"(?P<comments>(?:^ *<!--(?:(?!-->).)*-->\n\s*)*)"
@@ -78,12 +81,13 @@ class Page:
 class Session:
     """Runs commands in `folder`, a stand-in for the checkout, with a home of their own below it.
 
-    `addresses` is what stands for the addresses in the page.
+    `addresses` is what stands for the addresses in the page, `more` are variables.
     """
 
     folder: Path
     environments: Path = ENVIRONMENTS
     addresses: Mapping[str, str] = field(default_factory=dict[str, str])
+    more: Mapping[str, str] = field(default_factory=dict[str, str])
     _variables: dict[str, str] = field(default_factory=dict[str, str], init=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +107,7 @@ class Session:
             "PENSTOCK_HOME": str(self.folder / "home"),
             "PENSTOCK_ENVIRONMENTS": str(self.environments),
             "COLUMNS": "100",
+            **self.more,
         }
 
     def write(self, file: File) -> None:
@@ -154,6 +159,14 @@ def read_page(path: Path) -> Page:
             line = text.count("\n", 0, block.start("body")) + 1
             steps.extend(_commands(body, int(said.get("exit code", "0")), line, path))
     return Page(path, tuple(steps), tuple(not_run), dict(_SERVICE.findall(text)))
+
+
+def bucket_of(page: Page, opened: ExitStack) -> tuple[dict[str, str], dict[str, str]]:
+    """What stands for BUCKET, and who may use it, for a page with S3 in it."""
+    if "s3" not in page.services:
+        return {}, {}
+    bucket = opened.enter_context(fresh_bucket())
+    return {BUCKET: bucket.name}, bucket.variables
 
 
 def unlike(expected: tuple[str, ...], printed: str) -> list[str]:
@@ -208,8 +221,12 @@ def record(path: Path) -> None:
         if "postgres" in page.services:
             server = Databases(addresses[page.services["postgres"]])
             addresses[page.services["postgres"]] = opened.enter_context(server.fresh())
+        names, more = bucket_of(page, opened)
         session = Session(
-            Path(folder), Path(os.environ.get("PENSTOCK_ENVIRONMENTS", ENVIRONMENTS)), addresses
+            Path(folder),
+            Path(os.environ.get("PENSTOCK_ENVIRONMENTS", ENVIRONMENTS)),
+            {**addresses, **names},
+            more,
         )
         for step in page.steps:
             if isinstance(step, File):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.integration.doc_page import ROOT, File, Session, read_page, unlike
+from tests.integration.doc_page import ROOT, File, Page, Session, bucket_of, read_page, unlike
 from tests.services import need
 
 PAGES = sorted(
@@ -33,7 +34,12 @@ def test_a_page_does_what_it_says(path: Path, tmp_path: Path, request: pytest.Fi
         address: request.getfixturevalue("empty_postgres_url") if name == "postgres" else need(name)
         for name, address in page.services.items()
     }
-    session = Session(tmp_path, addresses=addresses)
+    with ExitStack() as opened:
+        names, more = bucket_of(page, opened)
+        check(page, Session(tmp_path, addresses={**addresses, **names}, more=more))
+
+
+def check(page: Page, session: Session) -> None:
     for step in page.steps:
         if isinstance(step, File):
             session.write(step)
@@ -44,7 +50,7 @@ def test_a_page_does_what_it_says(path: Path, tmp_path: Path, request: pytest.Fi
         code, printed = session.run(step.text)
         if code and UNREACHABLE.search(printed):
             pytest.skip(f"no package index can be reached: {printed.strip().splitlines()[-1]}")
-        place = f"{path.name}:{step.line}: $ {step.text}"
+        place = f"{page.path.name}:{step.line}: $ {step.text}"
         assert code == step.exit_code, f"{place}\nended with {code}, not {step.exit_code}:\n{printed}"
         missing = unlike(step.expected, printed)
         assert not missing, f"{place}\ndid not print\n" + "\n".join(missing) + f"\nbut\n{printed}"
