@@ -6,6 +6,7 @@ import json
 
 import typer
 
+from penstock.artifacts import path_of, scheme_of
 from penstock.execution.result import Output, OutputArtifact, Run, outputs_to_json
 from penstock.model import Reason, State
 
@@ -63,10 +64,7 @@ def artifacts_of(value: Output) -> list[OutputArtifact]:
 
 def place(artifact: OutputArtifact) -> str:
     """A path where the artifact is on this machine, else its URI."""
-    try:
-        return str(artifact.path)
-    except ValueError:
-        return artifact.uri
+    return str(path_of(artifact.uri)) if scheme_of(artifact.uri) == "file" else artifact.uri
 
 
 def _short(text: str) -> str:
