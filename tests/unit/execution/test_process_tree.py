@@ -36,16 +36,24 @@ def test_a_stranger_who_got_the_leaders_id_is_left_alone(
 
 def test_the_mark_must_be_the_whole_of_it(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        ["sleep", "60"], env={"X" + MARK: "a@1", MARK: "a@12", "PATH": os.environ["PATH"]}
+        ["cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        env={"X" + MARK: "a@1", MARK: "a@12", "PATH": os.environ["PATH"]},
     )
+    assert process.stdin is not None and process.stdout is not None
     try:
+        # Popen returns in the middle of exec, when the environment may not be there yet.
+        process.stdin.write(b".")
+        assert process.stdout.read(1) == b"."
         assert is_alive("a@12", process.pid)
         assert not is_alive("a@1", process.pid)
         assert list(ProcessTree("a@1", 1, tmp_path, trusted=False).members()) == []
         assert [one.pid for one in ProcessTree("a@12", 1, tmp_path, trusted=False).members()] == [process.pid]
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_a_process_is_waited_for_without_being_a_child(stranger: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,10 @@ from tests.conftest import ROOT
 
 LOCK = (ROOT / "uv.lock").read_text("utf-8")
 WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-CORE = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text("utf-8"))
+PROJECTS = {
+    name: tomllib.loads((ROOT / folder / "pyproject.toml").read_text("utf-8"))["project"]
+    for name, folder in (("penstock", "core"), ("penstock-workers", "workers"))
+}
 
 
 def locked(name: str) -> dict[str, Any]:
@@ -41,10 +44,12 @@ def recorded(requirements: list[dict[str, Any]]) -> set[tuple[str, frozenset[str
     }
 
 
-def test_the_lock_knows_what_the_core_declares() -> None:
-    assert recorded(locked("penstock")["metadata"]["requires-dist"]) == declared(
-        CORE["project"]["dependencies"]
-    )
+@pytest.mark.parametrize("name", PROJECTS)
+def test_the_lock_knows_what_each_project_declares(name: str) -> None:
+    project = PROJECTS[name]
+    extras = project.get("optional-dependencies", {})
+    wanted = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
+    assert recorded(locked(name)["metadata"]["requires-dist"]) == declared(wanted)
 
 
 @pytest.mark.parametrize("group", sorted(WORKSPACE["dependency-groups"]))
