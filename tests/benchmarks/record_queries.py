@@ -66,8 +66,9 @@ def _sample(bench: Bench, store: Store, runs: int) -> Samples:
         return seconds(lambda: store.tasks.page(run, limit=_PAGE))
 
     def page() -> float:
-        marked = [leaving.pop(0) for _ in range(large_record.TASKS // 10)]
-        return seconds(lambda: _remove(store, marked))
+        marked = [leaving.pop(0) for _ in range(1000 // large_record.TASKS)]
+        sizes = {one.run_id: one.size for one in store.removals.footprints(marked).values()}
+        return seconds(lambda: _remove(store, sizes))
 
     def before(listed: Callable[[str], object], kind: Callable[[], str]) -> float:
         last = kind()
@@ -89,8 +90,8 @@ def _sample(bench: Bench, store: Store, runs: int) -> Samples:
     return interleave(bench.count(15, 3), contenders)
 
 
-def _remove(store: Store, run_ids: list[str]) -> None:
-    if store.removals.mark(run_ids).kept:
+def _remove(store: Store, sizes: dict[str, int]) -> None:
+    if store.removals.mark(list(sizes), sizes).kept:
         raise RuntimeError("the newest runs are in nobody's use, and were kept")
     while store.removals.purge() is not None:
         pass

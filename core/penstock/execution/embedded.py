@@ -7,7 +7,7 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -247,8 +247,7 @@ class _Execution:
     def _attempt(self, order: LaunchOrder) -> None:
         """In a thread of its own: start or adopt the attempt, and wait for its end."""
         try:
-            if self._engine.tracker is not None:
-                order = replace(order, environment=self._engine.tracker.environment(order))
+            order = replace(order, environment=self._environment(order))
             attempt = self._engine.launcher.start(
                 order, self._lines(order.path), lambda: self._is_unwanted(order.path)
             )
@@ -286,6 +285,14 @@ class _Execution:
     def _is_unwanted(self, path: str) -> bool:
         """Whether an attempt that has no process yet had better not get one."""
         return self._canceling or self._left or path in self._unwanted
+
+    def _environment(self, order: LaunchOrder) -> Mapping[str, str]:
+        """What the tracker adds to a task's environment; it may look into the database for that."""
+        tracker, store = self._engine.tracker, self._engine.store
+        if tracker is None:
+            return order.environment
+        with store.waiting(Waiting(lambda: self._lease.end, logger.debug)):
+            return store.repeat(lambda: tracker.environment(order))
 
     def _lines(self, path: str) -> Callable[[str], None] | None:
         """Whoever watches cannot harm the task: after a first line that he does not take he gets no more."""

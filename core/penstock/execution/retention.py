@@ -99,8 +99,8 @@ class Retention:
 
     def _mark(self, page: Sequence[Footprint], removed: Removed) -> list[Footprint]:
         """Those of the page that have to stay for now."""
-        ids = [one.run_id for one in page]
-        verdicts = self._store.repeat(lambda: self._store.removals.mark(ids))
+        sizes = {one.run_id: one.size for one in page}
+        verdicts = self._store.repeat(lambda: self._store.removals.mark(list(sizes), sizes))
         failpoint("removal.marked")
         removed.runs += len(verdicts.removable)
         removed.kept = {

@@ -81,19 +81,20 @@ _MADE = (
     )
     .group_by(_x.run_id)
 )
-_COUNTS = (
-    sa.select(tasks.c.run_id, sa.func.count()).where(tasks.c.run_id.in_(_WANTED)).group_by(tasks.c.run_id)
+_COUNTS = tuple(
+    sa.select(table.c.run_id, sa.func.count()).where(table.c.run_id.in_(_WANTED)).group_by(table.c.run_id)
+    for table in (tasks, executions)
 )
 _BEHEAD = sa.delete(run_heads).where(_h.run_id.in_(_WANTED))
 _MARKED = (
-    sa.select(_m.run_id)
+    sa.select(_m.run_id, _m.tasks)
     .where(_m.purged_at.is_(None))
     .order_by(_m.run_id)
-    .limit(500)
+    .limit(sa.bindparam("many"))
     .with_for_update(skip_locked=True)
 )
 _PURGED = sa.update(removals).where(_m.run_id.in_(_WANTED)).values(purged_at=sa.bindparam("now"))
-_EXECUTIONS = sa.select(_x.id).where(_x.run_id.in_(_WANTED)).limit(sa.bindparam("many"))
+_EXECUTIONS = sa.select(_x.id).where(_x.run_id.in_(_WANTED))
 _MENTIONED = sa.select(_e.artifact_id).where(_e.execution_id.in_(_WANTED))
 _ORPHANED = sa.and_(
     artifacts.c.id.in_(_WANTED),
@@ -102,20 +103,28 @@ _ORPHANED = sa.and_(
 )
 _ORPHANS = sa.select(artifacts.c.id).where(_ORPHANED).order_by(artifacts.c.id).with_for_update(of=artifacts)
 _DROP_ORPHANS = sa.delete(artifacts).where(_ORPHANED)
-_DROP_EDGES = sa.delete(edges).where(_e.execution_id.in_(_WANTED))
 _DROP_EXECUTIONS = sa.delete(executions).where(_x.id.in_(_WANTED))
 _DROP_MESSAGES = sa.delete(outbox).where(outbox.c.run_id.in_(_WANTED))
 _DROP_RUNS = sa.delete(runs).where(_r.id.in_(_WANTED))
+_SOME_EXECUTIONS = (
+    sa.select(_x.id).where(_x.run_id == sa.bindparam("run")).order_by(_x.path).limit(sa.bindparam("many"))
+)
 
 
-def _drop_some(table: sa.Table) -> sa.Delete:
-    """Delete so many rows of the runs."""
+def _drop_some(table: sa.Table, order: sa.Column[Any]) -> sa.Delete:
+    """Delete so many rows of a run, along an index."""
     key = list(table.primary_key.columns)
-    some = sa.select(*key).where(table.c.run_id.in_(_WANTED)).limit(sa.bindparam("many"))
-    return sa.delete(table).where((sa.tuple_(*key) if len(key) > 1 else key[0]).in_(some))
+    some = sa.select(*key).where(table.c.run_id == sa.bindparam("run")).order_by(order)
+    return sa.delete(table).where(
+        (sa.tuple_(*key) if len(key) > 1 else key[0]).in_(some.limit(sa.bindparam("many")))
+    )
 
 
-_DROP_ROWS = ((_drop_some(tasks), 1), (_drop_some(attempts), 1), (_drop_some(task_history), 4))
+_DROP_ROWS = (
+    (_drop_some(tasks, tasks.c.path), 1),
+    (_drop_some(attempts, attempts.c.path), 1),
+    (_drop_some(task_history, task_history.c.revision), 4),
+)
 """With how many rows there are for a task, about."""
 
 _CONTENTS = (
@@ -155,19 +164,28 @@ class Removals:
         with self._database.read() as connection:
             return _weigh(connection, run_ids, _FREE)
 
-    def mark(self, run_ids: Sequence[str]) -> Verdicts:
-        """Begin to remove those of the runs that `weigh` would find removable now."""
+    def mark(self, run_ids: Sequence[str], sizes: Mapping[str, int] | None = None) -> Verdicts:
+        """Begin to remove those of the runs that `weigh` would find removable now.
+
+        `sizes`: the recorded bytes that they made, for who has them already.
+        """
         with self._database.write() as connection:
             found = _weigh(connection, run_ids, _FREE_AND_LOCKED)
             places = {row[0]: row[1:] for row in _rows(connection, _PLACES, found.removable)}
-            sizes = {run_id: size for run_id, _, size in _rows(connection, _MADE, found.removable)}
+            if sizes is None:
+                sizes = {row[0]: int(row[2]) for row in _rows(connection, _MADE, found.removable)}
+            counts: dict[str, int] = {}
+            for statement in _COUNTS:
+                for run_id, count in _rows(connection, statement, found.removable):
+                    counts[run_id] = max(counts.get(run_id, 0), count)
             now = time.time()
             marked = [
                 {
                     "run_id": run_id,
                     "pipeline_root": places[run_id][0],
                     "pipeline": places[run_id][1],
-                    "size": int(sizes.get(run_id, 0)),
+                    "tasks": counts.get(run_id, 0),
+                    "size": sizes.get(run_id, 0),
                     "error": "",
                     "marked_at": now,
                 }
@@ -179,28 +197,25 @@ class Removals:
             return found
 
     def purge(self, limit: int = PAGE) -> Purged | None:
-        """Take a page of records of marked runs away. None when there is none left to take."""
+        """Take a page of records of marked runs away: several runs whole, or a part of one that has more.
+
+        None when there is none left to take.
+        """
         with self._database.write() as connection:
-            marked = list(connection.execute(_MARKED).scalars())
+            marked: list[str] = []
+            total = 0
+            for run_id, count in connection.execute(_MARKED, {"many": min(limit, 500)}):
+                if marked and total + count > limit:
+                    break
+                marked.append(run_id)
+                total += count
             if not marked:
                 return None
-            wanted = {"wanted": marked}
-            some = list(connection.execute(_EXECUTIONS, {**wanted, "many": limit}).scalars())
+            if total > limit:
+                return _purge_some(connection, marked[0], limit)
+            some = [one for (one,) in _rows(connection, _EXECUTIONS, marked)]
             mentioned = sorted({one for (one,) in _rows(connection, _MENTIONED, some)})
-            _execute(connection, _DROP_EDGES, some)
-            _execute(connection, _DROP_EXECUTIONS, some)
-            # Locked first, in order, and then looked at again: somebody may just have referred to one.
-            orphans = [one for (one,) in _rows(connection, _ORPHANS, mentioned)]
-            dropped = _execute(connection, _DROP_ORPHANS, orphans)
-            counts = [
-                (connection.execute(statement, {**wanted, "many": limit * share}).rowcount, limit * share)
-                for statement, share in _DROP_ROWS
-            ]
-            if len(some) < limit and all(count < most for count, most in counts):
-                connection.execute(_DROP_MESSAGES, wanted)
-                connection.execute(_DROP_RUNS, wanted)
-                connection.execute(_PURGED, {**wanted, "now": time.time()})
-            return Purged(counts[0][0], dropped)
+            return Purged(total, _drop_runs(connection, marked, mentioned))
 
     def contents(self, limit: int = PAGE, after: str = "") -> list[Removal]:
         """Removed runs whose content is still to be deleted; `after` is the run of the last one before."""
@@ -238,9 +253,42 @@ class Removals:
     def footprints(self, run_ids: Sequence[str]) -> dict[str, Footprint]:
         """What would go with each run."""
         with self._database.read() as connection:
-            counts = {row[0]: int(row[1]) for row in _rows(connection, _COUNTS, run_ids)}
+            counts = {row[0]: int(row[1]) for row in _rows(connection, _COUNTS[0], run_ids)}
             made = {run_id: (many, int(size)) for run_id, many, size in _rows(connection, _MADE, run_ids)}
         return {one: Footprint(one, counts.get(one, 0), *made.get(one, (0, 0))) for one in run_ids}
+
+
+def _purge_some(connection: sa.Connection, run_id: str, limit: int) -> Purged:
+    """A page of a run; the run itself with the last one."""
+    wanted = {"run": run_id, "many": limit}
+    some = list(connection.execute(_SOME_EXECUTIONS, wanted).scalars())
+    mentioned = sorted({one for (one,) in _rows(connection, _MENTIONED, some)})
+    _execute(connection, _DROP_EXECUTIONS, some)
+    counts = [
+        (connection.execute(statement, {**wanted, "many": limit * share}).rowcount, limit * share)
+        for statement, share in _DROP_ROWS
+    ]
+    if len(some) < limit and all(count < most for count, most in counts):
+        return Purged(counts[0][0], _drop_runs(connection, [run_id], mentioned))
+    return Purged(counts[0][0], _drop_orphans(connection, mentioned))
+
+
+def _drop_runs(connection: sa.Connection, run_ids: Sequence[str], mentioned: Sequence[str]) -> int:
+    """Delete the runs with all that is left of them; the number of artifacts that went along."""
+    wanted = {"wanted": run_ids}
+    connection.execute(_DROP_MESSAGES, wanted)
+    connection.execute(_DROP_RUNS, wanted)
+    connection.execute(_PURGED, {**wanted, "now": time.time()})
+    return _drop_orphans(connection, mentioned)
+
+
+def _drop_orphans(connection: sa.Connection, artifact_ids: Sequence[str]) -> int:
+    """Delete those that nothing mentions any more.
+
+    They are locked first, in one order, and then looked at again: somebody may just have mentioned one.
+    """
+    orphans = [one for (one,) in _rows(connection, _ORPHANS, artifact_ids)]
+    return _execute(connection, _DROP_ORPHANS, orphans)
 
 
 def _weigh(connection: sa.Connection, run_ids: Sequence[str], free: sa.Executable) -> Verdicts:

@@ -298,13 +298,14 @@ removals = _table(
     _key("run_id"),
     _text("pipeline_root"),
     _text("pipeline"),
+    _count("tasks"),
     _count("size"),
     _text("error"),
     _time("marked_at", null=False),
     _time("purged_at"),
     sa.Index(None, "purged_at"),
 )
-"""Runs on their way out. `size` are the recorded bytes of what their tasks made.
+"""Runs on their way out: so many tasks, and recorded bytes of what they made.
 
 Once `purged_at` is set, the records are gone and the content and logs are next; the row goes last.
 """

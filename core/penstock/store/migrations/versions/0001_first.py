@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("pipeline_root", sa.Text(), nullable=False),
         sa.Column("pipeline", sa.Text(), nullable=False),
+        sa.Column("tasks", sa.BigInteger(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("marked_at", _TIME, nullable=False),
