@@ -19,6 +19,7 @@ from tests.benchmarks import (
     object_store,
     parallel,
     python_component,
+    record_queries,
     report,
     start_up,
     store_operations,
@@ -39,6 +40,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Measurement]] = {
     "start-up": start_up.measure,
     "store": store_operations.measure,
     "object-store": object_store.measure,
+    "records": record_queries.measure,
     "kfp-local": local_runner.measure,
 }
 
