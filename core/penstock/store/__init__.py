@@ -13,6 +13,9 @@
     leases       claim -> token, take_over -> token, renew, release: which engine drives a run
     tasks        load, page, find, get, children, record, reopen, remove, history
     attempts     claim, describe, finish, get, live, list
+    launches     started, waits, sight, open, count, forget: attempts that nobody waits for
+    agenda       put, get, wake, begin, extend, settle, fail, late, remove: runs that workers drive
+    leaders      claim, holder, resign: what one process at a time does
     executions   record -> id (with artifacts and lineage edges), get, list
     artifacts    register, get, many, list, find_identical, mark_deleted, pin, unpin, pins
     cache        find: hits, newest first; hold

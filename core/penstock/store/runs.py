@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from penstock.errors import IllegalTransitionError, InvalidInputError, NotFoundError
 from penstock.model import NOTHING, Json, State, Values
 from penstock.store import heads
+from penstock.store.agenda import Agenda
 from penstock.store.columns import dump, dump_sorted, dump_values, load_object, load_values, plain
 from penstock.store.connection import Database
 from penstock.store.dialect import SECONDS, insert_if_absent
@@ -78,8 +79,11 @@ _CANCELING = sa.select(_r.cancel_requested_at).where(_r.id == sa.bindparam("run"
 
 
 class Runs:
-    def __init__(self, database: Database, namespaces: Namespaces, experiments: Experiments) -> None:
+    def __init__(
+        self, database: Database, namespaces: Namespaces, experiments: Experiments, agenda: Agenda
+    ) -> None:
         self._database = database
+        self._agenda = agenda
         self._namespaces = namespaces
         self._experiments = experiments
 
@@ -280,6 +284,7 @@ class Runs:
                 return False
             if not self.cancel_requested(run_id):
                 connection.execute(_SET, {"run": run_id, "cancel_requested_at": time.time()})
+            self._agenda.wake(run_id)
             return True
 
     def revision(self, run_id: str) -> int:

@@ -310,6 +310,34 @@ removals = _table(
 Once `purged_at` is set, the records are gone and the content and logs are next; the row goes last.
 """
 
+agenda = _table(
+    "agenda",
+    _to("run_id", "runs.id", key=True, cascade=True),
+    _text("engine"),
+    _text("queue"),
+    _count("priority"),
+    _time("due_at", null=False),
+    _count("failures"),
+    _text("error"),
+    sa.Index(None, "engine", "due_at"),
+)
+"""Runs that workers drive. `due_at` is the time of the next step; while one is being done, that at which it
+is given up.
+"""
+
+launches = _table(
+    "launches",
+    _to("attempt_id", "attempts.id", key=True, cascade=True),
+    _to("run_id", "runs.id", cascade=True),
+    sa.Column("started", sa.Boolean, nullable=False),
+    _text("waits_for"),
+    _text("seen"),
+    sa.Index(None, "run_id"),
+)
+"""Live attempts that nobody waits for. `seen` is empty until a watcher saw the end."""
+
+leaders = _table("leaders", _key("name"), _text("owner"), _time("expires_at", null=False))
+
 commits = _table("commits", _key("connection"), _count("number"), _time("at", null=False))
 """The last transaction that each connection to a server has committed (see `postgresql`)."""
 

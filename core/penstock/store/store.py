@@ -11,12 +11,15 @@ from typing import Self, TypeVar
 from penstock.errors import StoreAwayError
 from penstock.store import migrations
 from penstock.store.absence import PATIENCE, Waiting
+from penstock.store.agenda import Agenda
 from penstock.store.artifacts import Artifacts
 from penstock.store.attempts import Attempts
 from penstock.store.cache import Cache
 from penstock.store.connection import Database, connect
 from penstock.store.executions import Executions
 from penstock.store.experiments import Experiments
+from penstock.store.launches import Launches
+from penstock.store.leaders import Leaders
 from penstock.store.leases import Leases
 from penstock.store.lineage import LineageGraph
 from penstock.store.namespaces import Namespaces
@@ -39,10 +42,13 @@ class Store:
         self.namespaces = Namespaces(database)
         self.experiments = Experiments(database, self.namespaces)
         self.pipelines = Pipelines(database, self.namespaces)
-        self.runs = Runs(database, self.namespaces, self.experiments)
+        self.agenda = Agenda(database)
+        self.runs = Runs(database, self.namespaces, self.experiments, self.agenda)
         self.leases = Leases(database)
         self.tasks = Tasks(database)
         self.attempts = Attempts(database)
+        self.launches = Launches(database, self.agenda)
+        self.leaders = Leaders(database)
         self.artifacts = Artifacts(database, self.namespaces)
         self.executions = Executions(database)
         self.cache = Cache(database)

@@ -291,9 +291,46 @@ def upgrade() -> None:
         "lineage_edges",
         ["artifact_id", "direction", "execution_id"],
     )
+    op.create_table(
+        "leaders",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_leaders"),
+    )
+    op.create_table(
+        "agenda",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("engine", sa.Text(), nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("priority", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", _TIME, nullable=False),
+        sa.Column("failures", sa.BigInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_agenda_run_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", name="pk_agenda"),
+    )
+    op.create_index("ix_agenda_engine_due_at", "agenda", ["engine", "due_at"])
+    op.create_table(
+        "launches",
+        sa.Column("attempt_id", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("started", sa.Boolean(), nullable=False),
+        sa.Column("waits_for", sa.Text(), nullable=False),
+        sa.Column("seen", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["attempt_id"], ["attempts.id"], name="fk_launches_attempt_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_launches_run_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("attempt_id", name="pk_launches"),
+    )
+    op.create_index("ix_launches_run_id", "launches", ["run_id"])
 
 
 def downgrade() -> None:
+    op.drop_table("launches")
+    op.drop_table("agenda")
+    op.drop_table("leaders")
     op.drop_table("lineage_edges")
     op.drop_table("tasks")
     op.drop_table("task_history")
