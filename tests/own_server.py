@@ -3,96 +3,105 @@
 from __future__ import annotations
 
 import os
+import random
+import select
+import shutil
 import signal
 import socket
 import subprocess
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
-_PORTS = {"postgres": ("PG_PORT",), "minio": ("MINIO_PORT", "MINIO_CONSOLE_PORT"), "mlflow": ("MLFLOW_PORT",)}
+from tests.services import need
+
+_PATIENCE = 60.0
+"""Seconds in which a killed process is gone."""
 
 
 @dataclass
 class OwnServer:
-    """`script` starts and stops it; its state lies below `folder`. It is not started yet."""
+    """Its state lies below `folder`, which its operating-system user must reach. It is not started yet."""
 
-    script: Path
     folder: Path
-    ports: dict[str, int] = field(default_factory=dict[str, int])
+    ports: list[int] = field(default_factory=list[int])
+    name: ClassVar[str]
+    """Of its script."""
+    variables: ClassVar[tuple[str, ...]]
+    """What tells the script the ports, the one of the service first."""
 
     def __post_init__(self) -> None:
-        sockets = [socket.socket() for _ in _PORTS[self.name]]
-        for variable, found in zip(_PORTS[self.name], sockets, strict=True):
-            found.bind(("127.0.0.1", 0))
-            self.ports[variable] = found.getsockname()[1]
-        for found in sockets:
-            found.close()
-
-    @property
-    def name(self) -> str:
-        return self.script.name
+        self.ports = _free_ports(len(self.variables))
 
     @property
     def port(self) -> int:
-        return self.ports[_PORTS[self.name][0]]
+        return self.ports[0]
 
     @property
     def url(self) -> str:
-        """Of PostgreSQL: the database that is always there."""
-        if self.name == "postgres":
-            return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def state(self) -> Path:
+        """The folder of its data, its log, and what it leaves while it runs."""
+        return self.folder / self.name
+
     def start(self) -> None:
+        """Comes back when it answers. Started before, it stays as it is."""
         _end(self._begin("start"))
 
     def stop(self) -> None:
-        """Also when it does not run."""
+        """Comes back when it is down, also when it did not run."""
         pid = self.pid()
+        processes = _tree(pid) if pid is not None else []
         self.resume()
         stopping = self._begin("stop")
-        _bury(pid)
+        for one in processes:
+            _bury(one)
         _end(stopping)
 
     def crash(self) -> None:
-        """All its processes end at once; PostgreSQL's by an immediate shutdown, without a checkpoint."""
+        """As when its machine went down: nobody is told, and the next start recovers."""
         pid = self.pid()
-        assert pid is not None
-        if self.name == "postgres":
-            os.kill(pid, signal.SIGQUIT)
-            self.stop()
-        else:
-            os.killpg(pid, signal.SIGKILL)
-            _bury(pid)
+        assert pid is not None, f"{self.name} does not run"
+        _kill(_freeze(pid))
+        for left in self._traces():
+            left.unlink(missing_ok=True)
 
     def suspend(self) -> None:
         """From now on it takes connections and answers nothing."""
-        self._signal(signal.SIGSTOP)
+        pid = self.pid()
+        if pid is not None:
+            _freeze(pid)
 
     def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+        pid = self.pid()
+        if pid is not None:
+            for one in _tree(pid):
+                _signal(one, signal.SIGCONT)
 
     def pid(self) -> int | None:
         """Of its first process."""
-        place = "data/postmaster.pid" if self.name == "postgres" else "pid"
         try:
-            return int((self.folder / self.name / place).read_text().split()[0])
+            return int(self._traces()[0].read_text().split()[0])
         except (FileNotFoundError, IndexError):
             return None
 
-    def _signal(self, number: signal.Signals) -> None:
-        pid = self.pid()
-        if pid is not None and self.name != "postgres":
-            with suppress(ProcessLookupError):
-                os.killpg(pid, number)
+    def _traces(self) -> Sequence[Path]:
+        """What says that it runs, the file with its process id first.
+
+        Where nobody buries the dead, that id would be taken for one of the living.
+        """
+        return [self.state / "pid"]
 
     def _begin(self, verb: str) -> subprocess.Popen[str]:
-        ports = {variable: str(port) for variable, port in self.ports.items()}
-        environment = {**os.environ, "SERVICES_STATE": str(self.folder), **ports}
+        ports = dict(zip(self.variables, map(str, self.ports), strict=True))
         return subprocess.Popen(
-            [self.script, verb],
-            env=environment,
+            [Path(need("servers")) / self.name, verb],
+            env={**os.environ, "SERVICES_STATE": str(self.folder), **ports},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -100,13 +109,88 @@ class OwnServer:
         )
 
 
+class OwnMinio(OwnServer):
+    name = "minio"
+    variables = ("MINIO_PORT", "MINIO_CONSOLE_PORT")
+
+
+class OwnMlflow(OwnServer):
+    name = "mlflow"
+    variables = ("MLFLOW_PORT",)
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """For the state of servers, which may run as users of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-servers-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Below those that outgoing connections get, so that none is taken while its server is down."""
+    ports: list[int] = []
+    with ExitStack() as held:
+        while len(ports) < count:
+            one = held.enter_context(socket.socket())
+            with suppress(OSError):
+                one.bind(("127.0.0.1", random.SystemRandom().randrange(20000, 30000)))
+                ports.append(one.getsockname()[1])
+    return ports
+
+
 def _end(process: subprocess.Popen[str]) -> None:
     said, _ = process.communicate()
     assert process.returncode == 0, f"{process.args}: {said}"
 
 
-def _bury(pid: int | None) -> None:
+def _tree(pid: int) -> list[int]:
+    """The process and all below it."""
+    found = [pid]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [one for child in children.read_text().split() for one in _tree(int(child))]
+    return found
+
+
+def _freeze(pid: int) -> list[int]:
+    """Suspend the process and all below it, so that none comes up meanwhile."""
+    frozen: set[int] = set()
+    while new := [one for one in _tree(pid) if one not in frozen]:
+        for one in new:
+            _signal(one, signal.SIGSTOP)
+        frozen.update(new)
+    return list(frozen)
+
+
+def _kill(pids: list[int]) -> None:
+    """Comes back when all of them are dead."""
+    handles: list[int] = []
+    try:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(pid))
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        for handle in handles:
+            ended, _, _ = select.select([handle], [], [], _PATIENCE)
+            assert ended, "a killed process does not die"
+    finally:
+        for handle in handles:
+            os.close(handle)
+    for pid in pids:
+        _bury(pid)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _bury(pid: int) -> None:
     """Where orphans come back to this process, a dead one seems alive until it is waited for."""
-    if pid is not None:
-        with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
-from typing import LiteralString, cast
 from urllib.parse import urlsplit
 
-import psycopg
 from minio import Minio
 
 from tests.faults.machine import Machine
 from tests.faults.records import CONFIGURATION, records_of
-from tests.own_server import OwnServer
+from tests.own_server import OwnMinio, OwnMlflow, own_folder
+from tests.postgres_server import PostgresServer
 
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "minioadmin", "AWS_SECRET_ACCESS_KEY": "minioadmin"}
 
 
 @dataclass
 class Servers:
-    postgres: OwnServer
-    minio: OwnServer
-    mlflow: OwnServer
+    postgres: PostgresServer
+    minio: OwnMinio
+    mlflow: OwnMlflow
     _numbered: int = 0
 
     @property
@@ -53,11 +49,10 @@ class Servers:
         """Give the machine a database and a bucket of its own."""
         self._numbered += 1
         name = f"faults-{os.getpid()}-{self._numbered}"
-        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
-            connection.execute(cast("LiteralString", f'CREATE DATABASE "{name}"'))
+        self.postgres.execute(f'CREATE DATABASE "{name}"')
         self._client().make_bucket(bucket_name=name)
         lines = [
-            f'database_url = "{self.postgres.url.rpartition("/")[0]}/{name}"',
+            f'database_url = "{self.postgres.url_of(name)}"',
             f'pipeline_root = "s3://{name}/artifacts"',
         ]
         if tracked:
@@ -86,15 +81,12 @@ class Servers:
 
 
 @contextmanager
-def started(scripts: Path) -> Iterator[Servers]:
+def started() -> Iterator[Servers]:
     """MLflow takes long to start, and is started by the tests that need it."""
-    folder = Path(tempfile.mkdtemp(prefix="penstock-servers-", dir="/var/tmp"))
-    folder.chmod(0o755)  # PostgreSQL runs as a user of its own
-    postgres, minio, mlflow = (OwnServer(scripts / name, folder) for name in ("postgres", "minio", "mlflow"))
-    servers = Servers(postgres, minio, mlflow)
-    try:
-        servers.start()
-        yield servers
-    finally:
-        servers.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with own_folder() as folder:
+        servers = Servers(PostgresServer(folder), OwnMinio(folder), OwnMlflow(folder))
+        try:
+            servers.start()
+            yield servers
+        finally:
+            servers.stop()

@@ -18,9 +18,8 @@ from tests.faults.page import Note
 from tests.faults.records import records_of
 from tests.faults.scenarios import LARGE, Scenarios, arguments
 from tests.faults.servers import Servers, started
-from tests.integration.mlflow_server import Records
-from tests.own_server import OwnServer
-from tests.services import need
+from tests.mlflow_records import Records
+from tests.own_server import OwnMlflow
 
 pytestmark = pytest.mark.service("servers")
 
@@ -34,7 +33,7 @@ OUTAGE = 20.0
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Servers]:
-    with started(Path(need("servers"))) as found:
+    with started() as found:
         yield found
 
 
@@ -46,7 +45,7 @@ def servers(running: Servers, monkeypatch: pytest.MonkeyPatch) -> Servers:
 
 
 @pytest.fixture(scope="session")
-def mlflow(running: Servers) -> OwnServer:
+def mlflow(running: Servers) -> OwnMlflow:
     running.mlflow.start()
     return running.mlflow
 
@@ -136,7 +135,7 @@ def test_a_run_killed_while_it_uploads_ends_as_if_nothing_had_happened(
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_mlflow_missed_is_told_to_it_later_and_once(
-    seed: int, scenarios: Scenarios, servers: Servers, mlflow: OwnServer, tmp_path: Path, record: Record
+    seed: int, scenarios: Scenarios, servers: Servers, mlflow: OwnMlflow, tmp_path: Path, record: Record
 ) -> None:
     dice = random.Random(200 + seed)
 

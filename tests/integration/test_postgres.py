@@ -28,12 +28,13 @@ from penstock.model import State
 from penstock.store import RunRecord, Store
 from tests.conftest import ROOT
 from tests.documents import TEXT, Group, Shell, given, pipeline, write
-from tests.postgres_server import COMMIT, Cut, PostgresServer, Wire, private_postgres
+from tests.postgres_server import PostgresServer, private_postgres
 from tests.unit.execution.control_worlds import ARGUMENTS, Scene, new_control, submit
 from tests.unit.execution.engine_worlds import FakeLauncher, engine, until
 from tests.unit.execution.test_control_properties import check, check_history
 from tests.unit.execution.test_embedded import submit as submit_tasks
 from tests.unit.planner.worlds import Builder, Oracle
+from tests.wire import COMMIT, Cut, Wire
 
 pytestmark = [pytest.mark.service("servers"), pytest.mark.xdist_group("private-postgres")]
 

@@ -22,16 +22,15 @@ from penstock.artifacts.s3.sts import assume_role
 from penstock.artifacts.s3.transfer import PART_BYTES
 from tests.integration.s3_service import Bucket, fresh_bucket
 from tests.integration.test_s3_store import noise
-from tests.own_server import OwnServer
-from tests.services import need
+from tests.own_server import OwnMinio
 
 pytestmark = pytest.mark.service("s3")
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[OwnServer]:
+def own(tmp_path: Path) -> Iterator[OwnMinio]:
     """A MinIO to stop."""
-    server = OwnServer(Path(need("servers")) / "minio", tmp_path / "servers")
+    server = OwnMinio(tmp_path / "servers")
     server.start()
     yield server
     server.stop()
@@ -175,7 +174,7 @@ def test_an_endpoint_that_is_no_s3(bucket: Bucket, web: str) -> None:
 
 def test_another_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIO_SITE_REGION", "eu-west-1")
-    server = OwnServer(Path(need("servers")) / "minio", tmp_path / "servers")
+    server = OwnMinio(tmp_path / "servers")
     server.start()
     try:
         store = Bucket("any-bucket", server.url, "minioadmin", "minioadmin").store()
@@ -261,7 +260,7 @@ def test_http_where_tls_is_spoken(bucket: Bucket, tls: tuple[str, Path]) -> None
 
 
 @pytest.mark.service("servers")
-def test_a_service_that_is_away_for_a_while_is_waited_for(own: OwnServer, tmp_path: Path) -> None:
+def test_a_service_that_is_away_for_a_while_is_waited_for(own: OwnMinio, tmp_path: Path) -> None:
     with fresh_bucket(own.url) as bucket:
         store, uri = bucket.store(), bucket.uri("large")
         source = noise(tmp_path / "source", 12 * PART_BYTES)
@@ -286,7 +285,7 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(own: OwnServer, tmp_pa
 
 @pytest.mark.service("servers")
 def test_a_service_that_stays_away_is_one_sentence(
-    own: OwnServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: OwnMinio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with fresh_bucket(own.url) as bucket:
         store = impatient(bucket.store(), monkeypatch)

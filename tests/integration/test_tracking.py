@@ -26,8 +26,9 @@ from penstock.tracking.server import Server
 from penstock.tracking.skinny import SkinnyTransport
 from penstock.tracking.transport import RefusedError, UnavailableError
 from tests.documents import TEXT, Group, Shell, constant, given, made_by, pipeline, retries, when, write
-from tests.integration.mlflow_server import OwnServer, Records
 from tests.integration.penstock_process import Answer, Command
+from tests.mlflow_records import Records
+from tests.own_server import OwnMlflow
 from tests.services import need
 
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / ".venvs" / "environments"
@@ -116,9 +117,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnMlflow]:
     """Started by the first test that needs it up."""
-    server = OwnServer(Path(need("servers")) / "mlflow", tmp_path_factory.mktemp("mlflow"))
+    server = OwnMlflow(tmp_path_factory.mktemp("mlflow"))
     yield server
     server.stop()
 
@@ -385,8 +386,8 @@ def took(answer: Answer) -> float:
 
 
 @pytest.mark.service("servers")
-def test_a_run_while_mlflow_is_away_is_recorded_when_it_is_back(own: OwnServer, tmp_path: Path) -> None:
-    world = World(tmp_path, own.uri)
+def test_a_run_while_mlflow_is_away_is_recorded_when_it_is_back(own: OwnMlflow, tmp_path: Path) -> None:
+    world = World(tmp_path, own.url)
     answer = world.run(FANNED)
 
     assert answer.run["state"] == "SUCCEEDED"
@@ -409,10 +410,10 @@ def test_a_run_while_mlflow_is_away_is_recorded_when_it_is_back(own: OwnServer, 
 
 @pytest.mark.service("servers")
 def test_a_server_that_takes_connections_and_answers_nothing_holds_nobody_up(
-    own: OwnServer, tmp_path: Path
+    own: OwnMlflow, tmp_path: Path
 ) -> None:
     own.start()
-    world = World(tmp_path, own.uri)
+    world = World(tmp_path, own.url)
     world.run(pipeline("warm", Shell("one")))
     own.suspend()
     try:
@@ -432,10 +433,10 @@ def test_a_server_that_takes_connections_and_answers_nothing_holds_nobody_up(
 @pytest.mark.service("servers")
 @pytest.mark.parametrize("seed", range(20 if os.environ.get("PENSTOCK_FULL") else 1))
 def test_whatever_happens_to_the_server_and_the_engine_all_is_there_once(
-    own: OwnServer, tmp_path: Path, seed: int
+    own: OwnMlflow, tmp_path: Path, seed: int
 ) -> None:
     own.start()
-    world, chance = World(tmp_path, own.uri), random.Random(seed)
+    world, chance = World(tmp_path, own.url), random.Random(seed)
     file = write(SLOW, tmp_path / "pipeline.yaml")
     command = [sys.executable, "-m", "penstock", "run", str(file), "--json", "--experiment", world.experiment]
     variables = {**os.environ, **world.variables, "PENSTOCK_HOME": str(tmp_path / "home")}

@@ -1,54 +1,9 @@
-"""An MLflow server of the tests' own, to be stopped and suspended; and what one holds."""
+"""What an MLflow server holds of our runs."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-
-@dataclass
-class OwnServer:
-    """`script` starts and stops it; its state lies in `folder`. It is not started yet."""
-
-    script: Path
-    folder: Path
-
-    def __post_init__(self) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self._call("start")
-
-    def stop(self) -> None:
-        self.resume()
-        self._call("stop")
-
-    def suspend(self) -> None:
-        """From now on it takes connections and answers nothing."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        pid = self.folder / "mlflow" / "pid"
-        if pid.exists():
-            os.killpg(int(pid.read_text()), number)
-
-    def _call(self, verb: str) -> None:
-        own = {"SERVICES_STATE": str(self.folder), "MLFLOW_PORT": str(self.port)}
-        subprocess.run([self.script, verb], env={**os.environ, **own}, check=True, capture_output=True)
 
 
 @dataclass
