@@ -12,7 +12,8 @@ import typer
 from penstock.cli.display import choose
 from penstock.cli.progress import Progress
 from penstock.cli.report import print_report
-from penstock.errors import InvalidArgumentError
+from penstock.errors import InvalidArgumentError, InvalidInputError
+from penstock.execution.engine import EMBEDDED
 from penstock.execution.options import RunOptions
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
@@ -50,12 +51,20 @@ def run(
     ] = False,
     pipeline_root: Annotated[str, typer.Option(help="Where artifacts go: a folder or a URI.")] = "",
     launcher: Annotated[str, typer.Option(help="What runs the tasks: process, kubernetes.")] = "",
+    engine: Annotated[
+        str, typer.Option("--on", metavar="ENGINE", help="What drives the run: embedded (here), celery.")
+    ] = "",
+    queue: Annotated[str, typer.Option(help="The queue of the workers that drive it.")] = "",
+    priority: Annotated[int, typer.Option(min=0, max=9, help="9 comes before 0 in its queue.")] = 0,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Print the run's id, and do not wait for its end.")
+    ] = False,
     logs: Annotated[bool, typer.Option("--logs", help="Print the tasks' output as it comes.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON Lines: one object per state change, the run last.")
     ] = False,
 ) -> None:
-    """Run a pipeline here and now."""
+    """Run a pipeline, and wait for its end."""
     overrides = {"pipeline_root": pipeline_root} if pipeline_root else {}
     with Workspace(load_settings(overrides)) as workspace:
         pipeline = read_pipeline(workspace, file)
@@ -66,8 +75,17 @@ def run(
             parallel=parallel,
             strict_images=strict_images,
             launcher=launcher,
+            engine=engine,
+            queue=queue,
+            priority=priority,
         )
+        if detach and (engine or workspace.settings.engine) == EMBEDDED:
+            raise InvalidInputError("--detach needs workers that drive the run: add --on celery")
         record = workspace.submit(pipeline, arguments, name=name, experiment=experiment, options=options)
+        if detach:
+            workspace.start(record)
+            typer.echo(record.id)
+            return
         drive(workspace, record.id, record.name, choose(as_json, logs), logs=logs, quiet=as_json)
 
 

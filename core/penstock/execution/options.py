@@ -12,7 +12,8 @@ from penstock.model import Json, JsonObject
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """`cache` false passes the cache over for the whole run. `parallel` is how many attempts may run at
-    once. `launcher` is empty where the settings say it.
+    once. `launcher` is empty where the settings say it. `engine` is empty for the embedded one; `queue` and
+    `priority` are for an engine that has such.
     """
 
     cache: bool = True
@@ -20,6 +21,9 @@ class RunOptions:
     parallel: int = 0
     strict_images: bool = False
     launcher: str = ""
+    engine: str = ""
+    queue: str = ""
+    priority: int = 0
 
     def to_json(self) -> JsonObject:
         return asdict(self)
@@ -32,4 +36,7 @@ class RunOptions:
             parallel=cast("int", found.get("parallel", 0)),
             strict_images=bool(found.get("strict_images", False)),
             launcher=cast("str", found.get("launcher", "")),
+            engine=cast("str", found.get("engine", "")),
+            queue=cast("str", found.get("queue", "")),
+            priority=cast("int", found.get("priority", 0)),
         )

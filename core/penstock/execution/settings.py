@@ -92,6 +92,12 @@ SETTINGS = (
     Setting("fetched_gib", "GiB of inputs from S3 that are kept for tasks to come; 0 keeps none", "10"),
     Setting("mlflow_tracking_uri", "the MLflow server that runs are recorded in", known=True),
     Setting("mlflow_in_tasks", "let `mlflow` in a task's own code log into the task's MLflow run", "true"),
+    Setting(
+        "broker_url", "the Celery broker of engine celery, such as redis://localhost:6379/0", foreign=True
+    ),
+    Setting(
+        "max_pods", "how many pods of all runs there may be at once; 0 means no limit", "0", foreign=True
+    ),
     Setting("installation", "tells this installation's pods from others'; by default from the database"),
     Setting("kubernetes_context", "the context in KUBECONFIG; its current one by default", foreign=True),
     Setting("kubernetes_namespace", "where pods are made; the context's namespace by default", foreign=True),
@@ -100,6 +106,12 @@ SETTINGS = (
         "kubernetes_pods",
         "what becomes of pods that ended: delete, keep, or keep-failed",
         "delete",
+        foreign=True,
+    ),
+    Setting(
+        "kubernetes_pod_ttl_seconds",
+        "how long kept pods stay; 0 means for ever",
+        "86400",
         foreign=True,
     ),
     Setting(
@@ -216,7 +228,7 @@ def load_settings(
     return Settings(
         home=home,
         database_url=database_url,
-        pipeline_root=_pipeline_root(values["pipeline_root"], home),
+        pipeline_root=_pipeline_root(values, origins, home),
         engine=values["engine"],
         launcher=values["launcher"],
         parallel=_number(values, origins, "parallel") or _cores(),
@@ -242,6 +254,7 @@ _PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
 _OF_DATABASE = re.compile(r"\b(postgres(?:ql)?(?:\+\w+)?://[^\s:/@]*):[^\s?]*@")  # slashes and all
 _AS_OPTION = re.compile(r"([?&](?:ssl)?password=)[^\s&]*")
 _LONE_USER = re.compile(r"\b(https?://)[^\s:/@]+@")
+_HALF_URI = re.compile(r"[a-z][a-z0-9+.-]*:(?!//)", re.IGNORECASE)
 
 
 def mask_url(text: str) -> str:
@@ -305,7 +318,13 @@ def _folder(
     return Path(text).absolute()
 
 
-def _pipeline_root(text: str, home: Path) -> str:
+def _pipeline_root(values: Mapping[str, str], origins: Mapping[str, str], home: Path) -> str:
+    text = values["pipeline_root"]
+    if _HALF_URI.match(text):
+        raise InvalidInputError(
+            f"pipeline_root ({origins['pipeline_root']}) is '{mask_url(text)}', which is no URI such as "
+            f"s3://bucket/prefix; for a folder of that name write './{mask_url(text)}'"
+        )
     if not text:
         return (home / "artifacts").as_uri()
     scheme, mark, rest = text.partition("://")

@@ -38,3 +38,9 @@ class Tracker(Protocol):
         Raises nothing.
         """
         ...
+
+    def catch_up(self, enough: Callable[[], bool]) -> None:
+        """Deliver what is recorded of runs that nobody follows, until it is done or `enough` says so. For a
+        process that does so again and again. Raises nothing.
+        """
+        ...

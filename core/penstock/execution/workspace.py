@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,7 +19,9 @@ from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError,
 from penstock.execution.contents import Contents
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
+from penstock.execution.engine import EMBEDDED, open_engine
 from penstock.execution.environments.cache import Environments
+from penstock.execution.following import follow, print_lines
 from penstock.execution.launcher import Launcher, LauncherRequest, open_launcher
 from penstock.execution.lease import LEASE_SECONDS
 from penstock.execution.options import RunOptions
@@ -145,9 +147,7 @@ class Workspace:
         return self.contents.store(uri)
 
     def launcher(self, options: RunOptions, pipeline_root: str = "") -> Launcher:
-        """Raises InvalidInputError for an engine, launcher or pipeline root that nothing here can serve."""
-        if self.settings.engine != "embedded":
-            raise InvalidInputError(f"no engine '{self.settings.engine}' is installed; installed: embedded")
+        """Raises InvalidInputError for a launcher or pipeline root that nothing here can serve."""
         pipeline_root = pipeline_root or self.settings.pipeline_root
         try:
             store = self.artifact_store(pipeline_root)
@@ -189,6 +189,7 @@ class Workspace:
         parameters = {name: value for name, value in arguments.items() if name not in places}
         resolved = {**resolve_arguments(pipeline, parameters), **places}
         root = self.contents.root_of(pipeline, on_warning)
+        options = self._checked(options, root)
         with closing(self.launcher(options, root)) as launcher:
             if isinstance(launcher, ProcessLauncher):
                 launcher.secrets.check(pipeline_needs(pipeline, resolved))
@@ -199,7 +200,7 @@ class Workspace:
         def record() -> RunRecord:
             with store.transaction():
                 version_id = store.pipelines.save(pipeline)
-                return store.runs.create(
+                run = store.runs.create(
                     run_id,
                     version_id=version_id,
                     name=name or f"{pipeline.name} {stamp}",
@@ -209,6 +210,9 @@ class Workspace:
                     options=options.to_json(),
                     experiment=experiment,
                 )
+                if options.engine:
+                    store.agenda.put(run.id, options.engine, options.queue, options.priority)
+                return run
 
         return store.repeat(record)
 
@@ -221,7 +225,8 @@ class Workspace:
         on_notice: Callable[[str], None] = logger.warning,
         on_warning: Callable[[str], None] = logger.warning,
     ) -> State:
-        """Run, or resume, a recorded run to its end with the embedded engine.
+        """Run, or resume, a recorded run to its end with the embedded engine, or follow it to its end where
+        another engine drives it.
 
         `on_notice` hears when the database goes away and when it is back. `on_warning` gets a sentence on
         what concerns the run and changes nothing about it.
@@ -232,6 +237,8 @@ class Workspace:
         if run.state.ended:
             return run.state
         options = RunOptions.from_json(run.options)
+        if options.engine:
+            return self._follow(run, options, on_change, on_line)
         launcher = self.launcher(options, run.pipeline_root)
         if skewed := self.store.repeat(self.store.skew_warning):
             on_warning(skewed)
@@ -281,10 +288,45 @@ class Workspace:
 
     def is_driven(self, run: RunRecord) -> bool:
         """Whether an engine that may still live has the run."""
+        if self.store.agenda.get(run.id) is not None:
+            return True
         if run.owner is None or is_dead(run.owner, self.engines):
             return False
         holder = self.store.leases.holder(run.id)
         return holder is not None and holder[1] > 0
+
+    def start(self, run: RunRecord) -> None:
+        """Hand a recorded run to the engine that it was submitted for, if that is not the embedded one."""
+        options = RunOptions.from_json(run.options)
+        if options.engine and not run.state.ended:
+            store = self.store
+            store.repeat(lambda: store.agenda.put(run.id, options.engine, options.queue, options.priority))
+            open_engine(options.engine, self).start(run)
+
+    def _checked(self, options: RunOptions, pipeline_root: str) -> RunOptions:
+        """With the engine that will drive the run, and its launcher. Raises InvalidInputError."""
+        name = options.engine or self.settings.engine
+        if name == EMBEDDED:
+            return replace(options, engine="")
+        engine = open_engine(name, self)
+        engine.check(pipeline_root)
+        launcher = options.launcher or self.settings.launcher
+        if launcher == ProcessLauncher.name:
+            launcher = engine.launcher
+        return replace(options, engine=name, launcher=launcher)
+
+    def _follow(
+        self,
+        run: RunRecord,
+        options: RunOptions,
+        on_change: ChangeWatcher | None,
+        on_line: LineWatcher | None,
+    ) -> State:
+        self.start(run)
+        if on_line is None:
+            return follow(self.store, run.id, on_change)
+        with closing(self.launcher(options, run.pipeline_root)) as launcher:
+            return follow(self.store, run.id, on_change, print_lines(self.store, launcher, run.id, on_line))
 
     def _take_from_the_dead(self, run: RunRecord) -> None:
         if run.owner is not None and run.owner != self.owner.name and is_dead(run.owner, self.engines):

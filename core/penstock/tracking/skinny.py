@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.execution.settings import mask_url
 from penstock.model import JsonObject
-from penstock.tracking.transport import UnavailableError, read_answer
+from penstock.tracking.transport import UnavailableError, read_answer, reason_of
 
 
 class SkinnyTransport:
@@ -29,7 +29,9 @@ class SkinnyTransport:
                 "pip install 'penstock[mlflow]'"
             ) from error
         except Exception as error:
-            raise UnavailableError(f"MLflow's client does not take {self.place}: {error}") from error
+            raise UnavailableError(
+                f"MLflow's client does not take {self.place}: {reason_of(error)}"
+            ) from error
         given = {"params": body} if method == "GET" else {"json": body}
         try:
             answer = rest.http_request(
@@ -42,7 +44,7 @@ class SkinnyTransport:
                 **given,
             )
         except Exception as error:
-            raise UnavailableError(f"MLflow at {self.place} does not answer: {error}") from error
+            raise UnavailableError(f"MLflow at {self.place} does not answer: {reason_of(error)}") from error
         return read_answer(self.place, answer.status_code, answer.content)
 
     def _find_credentials(self) -> Any:

@@ -89,6 +89,14 @@ class MlflowTracker:
         origin = {"penstock.from_run": order.run.run_id, "penstock.from_task": order.path}
         return {**given, "MLFLOW_RUN_CONTEXT": json.dumps(origin)}
 
+    def catch_up(self, enough: Callable[[], bool]) -> None:
+        try:
+            self.backlog.deliver_others(self.server(FLUSH_SECONDS), enough)
+            self.down = ""
+        except PenstockError as error:
+            self.down = str(error)
+            logger.debug("MLflow is told later: %s", error)
+
     @property
     def place(self) -> str:
         """The server's address, fit to be shown."""

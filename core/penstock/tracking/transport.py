@@ -57,7 +57,7 @@ def open_transport(uri: str, environ: Mapping[str, str] = os.environ) -> Transpo
 
     Raises UnavailableError for a place that is no server.
     """
-    scheme = urllib.parse.urlsplit(uri).scheme
+    scheme = _scheme(uri)
     special = environ.get("MLFLOW_TRACKING_AUTH") or _true(environ, "MLFLOW_TRACKING_AWS_SIGV4")
     if scheme in ("http", "https") and not special:
         return HttpTransport(uri, environ)
@@ -68,6 +68,18 @@ def open_transport(uri: str, environ: Mapping[str, str] = os.environ) -> Transpo
     raise UnavailableError(
         f"MLFLOW_TRACKING_URI is '{mask_url(uri)}', and runs are recorded in an MLflow server only, "
         "at http://… or https://…; `mlflow server` starts one on the files or the database that you have"
+    )
+
+
+def _scheme(uri: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(uri)
+        if parts.scheme not in ("http", "https") or (parts.hostname and parts.port != 0):
+            return parts.scheme
+    except ValueError:  # of the host in brackets, or of the port
+        pass
+    raise UnavailableError(
+        f"MLFLOW_TRACKING_URI is '{mask_url(uri)}', which is no URL; write http://host:port"
     )
 
 
@@ -106,7 +118,7 @@ class HttpTransport:
             with error:
                 return read_answer(self.place, error.code, error.read())
         except (OSError, HTTPException, ValueError) as error:
-            raise UnavailableError(f"MLflow at {self.place} does not answer: {_reason(error)}") from error
+            raise UnavailableError(f"MLflow at {self.place} does not answer: {reason_of(error)}") from error
 
     def _open(self, request: urllib.request.Request, timeout: float) -> HTTPResponse:
         if self._opener is None:
@@ -184,13 +196,14 @@ def cut_message(message: str) -> str:
     return message if len(message) <= 300 else f"{message[:299]}…"
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """In one line."""
     found = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(found, TimeoutError):
         return "it takes too long"
     if isinstance(found, OSError) and found.strerror:
         return found.strerror
-    return str(found) or type(found).__name__
+    return " ".join(str(found).split()) or type(found).__name__
 
 
 def _true(environ: Mapping[str, str], name: str) -> bool:

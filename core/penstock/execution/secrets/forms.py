@@ -17,7 +17,7 @@ MOST_LINES = 256
 """Lines of a value that are masked also where they stand alone."""
 
 _SENSITIVE = re.compile(
-    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ACCESS_KEY|SECRET_KEY|PRIVATE_KEY)($|_)"
+    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ACCESS_KEY|SECRET_KEY|PRIVATE_KEY)(?!_ID$)($|_)"
 )
 _PASSWORD = re.compile(r"(://[^\s:/@]*):([^\s/]+)@")
 _LONE_USER = re.compile(r"\bhttps?://([^\s:/@]+)@")

@@ -1,0 +1,1 @@
+"""The Celery engine: runs are driven in short steps by any of many workers."""

@@ -1,0 +1,48 @@
+"""`--on celery`: a run is put on the agenda, and workers take it from there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penstock.errors import InvalidInputError
+from penstock.execution.workspace import Workspace
+from penstock.store import RunRecord
+from penstock_workers.engine.broker import Broker
+
+ENGINE: Final = "celery"
+
+
+class CeleryEngine:
+    name = ENGINE
+    launcher = "kubernetes"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._broker = Broker(workspace.settings)
+
+    def check(self, pipeline_root: str) -> None:
+        settings = self._workspace.settings
+        if settings.database_url.startswith("sqlite"):
+            raise InvalidInputError(
+                "engine 'celery' needs a database that all workers reach, and SQLite is a file on this "
+                "machine: set PENSTOCK_DATABASE_URL to postgresql://user:password@host/database"
+            )
+        if "://" not in pipeline_root or pipeline_root.startswith("file://"):
+            raise InvalidInputError(
+                f"engine 'celery' needs a pipeline root that all workers and pods reach, and {pipeline_root} "
+                "is a folder on this machine: set PENSTOCK_PIPELINE_ROOT to s3://bucket/prefix"
+            )
+        self._broker.check()
+
+    def start(self, run: RunRecord) -> None:
+        agenda = self._workspace.store.agenda
+        found = agenda.get(run.id)
+        if found is None:
+            return
+        agenda.wake(run.id)
+        self._broker.hurry(run.id, found.queue, found.priority)
+
+
+def open_celery(workspace: Workspace) -> CeleryEngine:
+    """The factory of the entry point. Raises InvalidInputError when no broker is named."""
+    return CeleryEngine(workspace)
