@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from penstock.errors import NotFoundError
 from penstock.execution.session import Session, open_session
+from penstock.execution.waiting import not_begun, ready, running
 from penstock.model import Json, Reason, State, Task, TaskKind, TaskRun
 from penstock.model import path as paths
 from penstock.planner.expressions import abridged, explain
@@ -24,7 +25,7 @@ def why(store: Store, run_id: str, path: str) -> str:
     if record is None:
         if not _is_task(session.ledger, path):
             raise NotFoundError(f"pipeline '{session.pipeline.name}' has no task '{path}'")
-        return _without_record(session, path)
+        return _without_record(store, session, path)
     place = session.ledger.place(path)
     if place.task is None:
         return f"the run is {record.state.value}" + (f": {record.error}" if record.error else "")
@@ -39,6 +40,8 @@ def why(store: Store, run_id: str, path: str) -> str:
             return f"task '{path}' was canceled with the run"
         case State.PENDING if record.retry_at is not None:
             return f"task '{path}' waits for retry {record.retries} after this failure: {record.error}"
+        case State.RUNNING if record.kind not in CONTAINERS:
+            return running(store, session, path)
         case _:
             return f"task '{path}' is {record.state.value}"
 
@@ -57,7 +60,7 @@ def _is_task(ledger: Ledger, path: str) -> bool:
     return True
 
 
-def _without_record(session: Session, path: str) -> str:
+def _without_record(store: Store, session: Session, path: str) -> str:
     for above in paths.ancestors(path):
         found = session.ledger.get(above)
         if found is None:
@@ -68,12 +71,11 @@ def _without_record(session: Session, path: str) -> str:
             return f"task '{path}' is not reached yet: the tasks around it have not started"
         break
     else:
-        return f"task '{path}' is not reached yet: the run has not started"
+        return not_begun(store, session, path)
     answer = verdict(session.ledger, path)
     if isinstance(answer, Wait):
         return f"task '{path}' waits for {', '.join(answer.on)}"
-    engine = f"`penstock runs resume {session.run.id}`"
-    return f"task '{path}' is ready and waits for a free slot, or for an engine: {engine}"
+    return ready(store, session, path)
 
 
 def _around(session: Session, record: TaskRun) -> str:

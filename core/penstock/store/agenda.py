@@ -20,7 +20,15 @@ _g = agenda.c
 _RUN = _g.run_id == sa.bindparam("run")
 _NOW = database_clock()
 _AFTER = _NOW + sa.bindparam("seconds", type_=SECONDS)
-_FIELDS = (_g.run_id, _g.engine, _g.queue, _g.priority, _g.failures, _g.error)
+_FIELDS = (
+    _g.run_id,
+    _g.engine,
+    _g.queue,
+    _g.priority,
+    _g.failures,
+    _g.error,
+    (_NOW - _g.due_at).label("late"),
+)
 _ONE = sa.select(*_FIELDS).where(_RUN)
 _DUE_AT = sa.select(_g.due_at).where(_RUN)
 _LOCKED = _DUE_AT.with_for_update()
@@ -44,7 +52,8 @@ _REMOVE = sa.delete(agenda).where(_RUN)
 class Appointment:
     """A run on the agenda of the `engine`. `failures` in a row of its steps, with the last `error`.
 
-    `queue` and `priority` say where messages about it go.
+    `queue` and `priority` say where messages about it go. Its step has been due for `late` seconds, or is in
+    as many, where that is negative.
     """
 
     run_id: str
@@ -53,6 +62,7 @@ class Appointment:
     priority: int
     failures: int = 0
     error: str = ""
+    late: float = 0.0
 
 
 class Agenda:
