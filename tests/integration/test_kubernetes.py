@@ -21,7 +21,8 @@ from penstock.execution.workspace import Workspace
 from penstock.ir import load
 from penstock.model import Reason, State
 from penstock_workers.kubernetes import names
-from penstock_workers.kubernetes.api import KubernetesApi, connect
+from penstock_workers.kubernetes.api import KubernetesApi
+from penstock_workers.kubernetes.connection import connect
 from tests.documents import INT, TEXT, Group, Shell, given, pipeline
 from tests.services import need
 

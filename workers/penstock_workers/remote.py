@@ -17,7 +17,7 @@ from penstock.model import Json
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """An attempt that cannot be started yet: why, in one sentence, and after how many seconds to try again."""
+    """An attempt that cannot be started yet: why, in one sentence, and when to try again (in seconds)."""
 
     why: str
     seconds: float = 1.0

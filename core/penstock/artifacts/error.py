@@ -13,6 +13,10 @@ class ArtifactError(TaskError):
     """An artifact cannot be stored, read or named. One sentence."""
 
 
+class AwayError(ArtifactError):
+    """The service does not answer, or has too much to do: later it may."""
+
+
 _CAUSES = {
     errno.ENOSPC: "the disk is full; free some space and run the task again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the task again",

@@ -8,21 +8,34 @@ import pytest
 
 from penstock.execution.manifest import Outcome
 from penstock.model import Reason
+from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.collect import judge, parse_report
-from penstock_workers.kubernetes.diagnosis import Patience, Standing, diagnose, vanished
+from penstock_workers.kubernetes.diagnosis import (
+    Diagnosis,
+    Patience,
+    Standing,
+    canceled_by_us,
+    diagnose,
+    vanished,
+    verdict_text,
+)
 from penstock_workers.kubernetes.shape import Shape
 
 CREATED = "2026-01-02T03:04:05Z"
+LATER = "2026-01-02T03:04:15Z"
 NOW = 1767323045.0
 
 
 def pod(phase: str, state: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
-    deleted = {"deletionTimestamp": CREATED} if status.pop("deleted", False) else {}
+    deleted = status.pop("deleted", None)
+    gone = {"deletionTimestamp": deleted, "deletionGracePeriodSeconds": 0} if deleted else {}
+    node = {"nodeName": status.pop("node", "n")}
     containers = [{"name": "main", "state": state}] if state is not None else []
     limits = {"limits": {"memory": "100Mi"}}
     return {
-        "metadata": {"name": "p", "creationTimestamp": CREATED, **deleted},
+        "metadata": {"name": "p", "creationTimestamp": CREATED, **gone},
         "spec": {
+            **(node if node["nodeName"] else {}),
             "activeDeadlineSeconds": 5,
             "containers": [{"name": "main", "image": "i:1", "resources": limits}],
         },
@@ -40,6 +53,12 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
 
 def unscheduled(message: str) -> list[dict[str, Any]]:
     return [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]
+
+
+def judged(found: dict[str, Any], verdict: Diagnosis) -> dict[str, Any]:
+    """With our word on how it is to end."""
+    found["metadata"]["annotations"] = {names.VERDICT: verdict_text(verdict)}
+    return found
 
 
 def disrupted(reason: str) -> list[dict[str, Any]]:
@@ -89,7 +108,7 @@ PULL = 'failed to pull and unpack image "docker.io/i:1": failed to resolve refer
             "a pod of higher priority took its place",
         ),
         (
-            pod("Failed", ended(143), deleted=True),
+            pod("Failed", ended(143), deleted=CREATED),
             Outcome.LOST,
             Reason.LOST,
             "deleted from outside while it ran",
@@ -114,32 +133,88 @@ PULL = 'failed to pull and unpack image "docker.io/i:1": failed to resolve refer
             "the inputs of task 't' were not brought in",
         ),
         (
-            pod("Pending", waiting("ImagePullBackOff", f"{PULL}not found")),
-            Outcome.FAILED,
-            Reason.IMAGE,
-            "image 'i:1' of task 't' cannot be pulled: not found",
+            pod("Pending", deleted=CREATED, node=""),
+            Outcome.LOST,
+            Reason.LOST,
+            "the pod of task 't' was deleted from outside before it ran",
         ),
         (
-            pod("Pending", waiting("InvalidImageName", "couldn't parse")),
-            Outcome.FAILED,
-            Reason.IMAGE,
-            "image 'i:1' of task 't' cannot be pulled",
+            pod(
+                "Failed",
+                {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}},
+                deleted=CREATED,
+            ),
+            Outcome.LOST,
+            Reason.LOST,
+            "the pod of task 't' was deleted from outside before it ran",
         ),
         (
-            pod("Pending", waiting("CreateContainerConfigError", 'secret "s" not found')),
+            pod("Failed", ended(3), deleted=LATER),
             Outcome.FAILED,
-            Reason.INPUT,
-            "the container of task 't' cannot be made: secret \"s\" not found",
+            Reason.EXIT_CODE,
+            "task 't' ended with exit code 3",
+        ),
+        (
+            pod("Failed", ended(137, reason="OOMKilled"), deleted=CREATED),
+            Outcome.FAILED,
+            Reason.OUT_OF_MEMORY,
+            "it needed more than its memory limit of 100Mi",
         ),
     ],
 )
-def test_a_pod_that_ended_or_never_will(
+def test_a_pod_that_ended(
     found: dict[str, Any], outcome: Outcome, reason: Reason | None, sentence: str
 ) -> None:
     seen = diagnose(found, "t", NOW + 60)
 
     assert (seen.standing, seen.outcome, seen.reason) == (Standing.ENDED, outcome, reason)
     assert sentence in seen.error
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "sentence"),
+    [
+        (
+            pod("Pending", waiting("ImagePullBackOff", f"{PULL}not found")),
+            Reason.IMAGE,
+            "image 'i:1' of task 't' cannot be pulled: not found",
+        ),
+        (
+            pod("Pending", waiting("InvalidImageName", "couldn't parse")),
+            Reason.IMAGE,
+            "image 'i:1' of task 't' cannot be pulled",
+        ),
+        (
+            pod("Pending", waiting("CreateContainerConfigError", 'secret "s" not found')),
+            Reason.INPUT,
+            "the container of task 't' cannot be made: secret \"s\" not found",
+        ),
+    ],
+)
+def test_a_pod_that_will_come_to_nothing_is_to_be_given_up(
+    found: dict[str, Any], reason: Reason, sentence: str
+) -> None:
+    seen = diagnose(found, "t", NOW + 60)
+
+    assert (seen.standing, seen.outcome, seen.reason) == (Standing.STUCK, Outcome.FAILED, reason)
+    assert sentence in seen.error
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pod("Pending", deleted=CREATED, node=""),
+        pod("Failed", ended(137, reason="ContainerStatusUnknown"), deleted=CREATED),
+    ],
+    ids=["without a node", "on a node"],
+)
+def test_a_pod_given_up_ends_as_was_said_then(found: dict[str, Any]) -> None:
+    given_up = Diagnosis(Standing.STUCK, Outcome.FAILED, Reason.IMAGE, "no such image")
+
+    seen = diagnose(judged(found, given_up), "t", NOW)
+
+    assert (seen.standing, seen.outcome) == (Standing.ENDED, Outcome.FAILED)
+    assert (seen.reason, seen.error) == (Reason.IMAGE, "no such image")
 
 
 @pytest.mark.parametrize(
@@ -154,8 +229,9 @@ def test_a_pod_that_ended_or_never_will(
             Standing.WAITING,
             "no node can take the pod of task 't': 0/1 nodes are available: 1 Insufficient cpu",
         ),
-        (pod("Running", {"running": {}}, deleted=True), Standing.RUNNING, ""),
-        (pod("Pending", deleted=True), Standing.WAITING, "deleted from outside"),
+        (pod("Running", {"running": {}}, deleted=CREATED), Standing.RUNNING, ""),
+        (pod("Pending", deleted=CREATED), Standing.WAITING, "deleted from outside"),
+        (judged(pod("Pending", deleted=CREATED), canceled_by_us("t")), Standing.WAITING, "is being removed"),
     ],
 )
 def test_a_pod_that_may_go_on(found: dict[str, Any], standing: Standing, sentence: str) -> None:
@@ -184,27 +260,31 @@ def test_a_pod_without_a_node_waits_as_long_as_it_may() -> None:
     "found",
     [
         pod("Failed", ended(143)),
-        pod("Failed", ended(137), deleted=True),
-        pod("Running", ended(0), deleted=True),
+        pod("Failed", ended(137), deleted=CREATED),
+        pod("Running", ended(0), deleted=CREATED),
     ],
 )
 def test_a_pod_that_we_stopped_was_canceled(found: dict[str, Any]) -> None:
-    assert diagnose(found, "t", NOW, canceled=True).outcome is Outcome.CANCELED
+    assert diagnose(judged(found, canceled_by_us("t")), "t", NOW).outcome is Outcome.CANCELED
+
+
+def test_a_deleted_pod_whose_node_does_not_answer_is_lost_in_the_end() -> None:
+    found = pod("Running", {"running": {"startedAt": CREATED}}, deleted=CREATED)
+
+    assert diagnose(found, "t", NOW + 119).standing is Standing.RUNNING
+    assert diagnose(found, "t", NOW + 121).reason is Reason.LOST
 
 
 def test_a_task_that_succeeded_before_we_stopped_it_succeeded() -> None:
-    assert diagnose(pod("Succeeded", ended(0)), "t", NOW, canceled=True).outcome is Outcome.SUCCEEDED
+    found = judged(pod("Succeeded", ended(0)), canceled_by_us("t"))
 
-
-def test_a_pod_that_is_gone_was_canceled_by_us_or_lost_to_others() -> None:
-    assert vanished("t", canceled=True).outcome is Outcome.CANCELED
-    assert vanished("t", canceled=False).outcome is Outcome.LOST
+    assert diagnose(found, "t", NOW).outcome is Outcome.SUCCEEDED
 
 
 class TestJudge:
     """The report in the store against the pod in the cluster."""
 
-    GONE = vanished("t", canceled=False)
+    GONE = vanished("t")
     DONE = diagnose(pod("Succeeded", ended(0)), "t", NOW)
 
     def test_a_plain_task_has_no_report(self) -> None:
@@ -219,6 +299,9 @@ class TestJudge:
         assert judge(Shape.IN_PLACE, "t", self.GONE, {"exit_code": 0}).outcome is Outcome.SUCCEEDED
         failed = judge(Shape.IN_PLACE, "t", self.GONE, {"exit_code": 3})
         assert (failed.outcome, failed.error) == (Outcome.FAILED, "task 't' ended with exit code 3")
+
+    def test_a_report_of_a_command_that_was_made_to_end_is_no_failure_of_its_own(self) -> None:
+        assert judge(Shape.IN_PLACE, "t", self.GONE, {"exit_code": 143}).outcome is Outcome.LOST
 
     def test_the_sidecars_report_does_not_know_how_the_task_ended(self) -> None:
         assert judge(Shape.BESIDE, "t", self.GONE, {}).outcome is Outcome.LOST

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from penstock_workers.kubernetes.api import Change, GoneError, KubernetesApi, Listing, UnreachableError
+from penstock_workers.kubernetes.api import Change, KubernetesApi, Listing
+from penstock_workers.kubernetes.faults import GoneError, UnreachableError
 from penstock_workers.kubernetes.watcher import Expected, Watcher
 
 
@@ -24,6 +25,7 @@ class Cluster:
         self.lists = 0
         self.versions: list[str] = []
         self.stopped = threading.Event()
+        self.watchers: list[Watcher] = []
 
     def list(self, kind: str, selector: str = "", namespace: str = "") -> Listing:
         self.lists += 1
@@ -52,6 +54,8 @@ def cluster() -> Iterator[Cluster]:
     found = Cluster()
     yield found
     found.stopped.set()
+    for one in found.watchers:
+        one.stop()
 
 
 def until(condition: Any) -> None:
@@ -71,7 +75,9 @@ def follow(watching: Watcher, name: str, phase: str = "Pending") -> Expected:
 
 
 def watcher(cluster: Cluster, **more: Any) -> Watcher:
-    return Watcher(cast("KubernetesApi", cluster), "x=y", **more)
+    found = Watcher(cast("KubernetesApi", cluster), "x=y", **more)
+    cluster.watchers.append(found)
+    return found
 
 
 def test_a_change_reaches_who_expects_the_pod(cluster: Cluster) -> None:

@@ -1,57 +1,35 @@
-"""The Kubernetes API with plain dicts: the one module that touches the `kubernetes` client, and of that only
-how it reads its configuration and sets up its connections.
-"""
+"""The Kubernetes API with plain dicts: the few verbs that penstock needs, each tried again as it deserves."""
 
 from __future__ import annotations
 
+import copy
 import json
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import quote, urlencode
 
 import urllib3
 
-from penstock.errors import InvalidInputError, TaskError
+from penstock.errors import TaskError
 from penstock.execution.launcher import LauncherError
-from penstock.model import Json, JsonObject
-
-_AGAIN: Final = frozenset({429, 500, 502, 503, 504})
-_LONGEST_PAUSE: Final = 10.0
-_FORBIDDEN: Final = re.compile(
-    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
-    r'(?:.* in the namespace "(?P<namespace>[^"]*)")?'
+from penstock.model import JsonObject
+from penstock_workers.kubernetes.faults import (
+    AGAIN,
+    InvalidObjectError,
+    MissingError,
+    Server,
+    UnreachableError,
+    fault_of,
 )
-RBAC: Final = "compose/kubernetes/rbac.yaml"
 
-
-class UnreachableError(LauncherError):
-    """The API server did not answer, for as long as it was asked."""
-
-
-class DeniedError(LauncherError):
-    """No credentials that it takes, or a permission is missing; trying again does not help."""
-
-
-class InvalidObjectError(TaskError):
-    """The API server refuses an object for what is in it; the text is its own reason."""
-
-
-class FullError(LauncherError):
-    """A quota is used up: later there may be room."""
-
-
-class ExistsError(LauncherError):
-    """An object of that name is there already."""
-
-
-class GoneError(LauncherError):
-    """The resource version of a watch is too old: list again."""
+_LONGEST_PAUSE: Final = 10.0
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
+_NO_LOG: Final = b"unable to retrieve container logs for "
+"""What the kubelet hands out, as if it were the log, of a container that it has removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +66,7 @@ class KubernetesApi:
         timeout: float = 30.0,
     ) -> None:
         self.host = host.rstrip("/")
-        self.context = context
+        self.server = Server(self.host, context)
         self.namespace = namespace
         self.patience = patience
         self._timeout = timeout
@@ -97,6 +75,13 @@ class KubernetesApi:
         self._answered = False
         self.stopped = threading.Event()
 
+    def apart(self, patience: float) -> KubernetesApi:
+        """The same cluster by the same connections, with a patience and a `stopped` of its own."""
+        found = copy.copy(self)
+        found.patience = patience
+        found.stopped = threading.Event()
+        return found
+
     def create(self, kind: str, body: JsonObject, namespace: str = "") -> JsonObject:
         """Raises ExistsError, InvalidObjectError, FullError."""
         return self._json("create", "POST", self._path(kind, namespace), body=body)
@@ -104,7 +89,7 @@ class KubernetesApi:
     def get(self, kind: str, name: str, namespace: str = "") -> JsonObject | None:
         try:
             return self._json("get", "GET", self._path(kind, namespace, name))
-        except _MissingError:
+        except MissingError:
             return None
 
     def list(self, kind: str, selector: str = "", namespace: str = "", *, fields: str = "") -> Listing:
@@ -120,9 +105,11 @@ class KubernetesApi:
             query["continue"] = meta["continue"]
 
     def watch(
-        self, kind: str, selector: str, version: str, namespace: str = "", *, seconds: int = 240
+        self, kind: str, selector: str, version: str, namespace: str = "", *, seconds: int = 30
     ) -> Iterator[Change]:
-        """What happens after `version`, for at most `seconds`. Not tried again. Raises GoneError."""
+        """What happens after `version`, for `seconds`, because a connection that died without a word is not
+        noticed before. Not tried again. Raises GoneError, UnreachableError.
+        """
         query = {
             "watch": "1",
             "labelSelector": selector,
@@ -130,22 +117,22 @@ class KubernetesApi:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         }
-        response = self._stream("watch", self._path(kind, namespace), query, read=float(seconds + 15))
+        response = self._stream("watch", self._path(kind, namespace), query, read=float(seconds + 10))
         try:
             for line in _lines(response):
                 change = cast("dict[str, Any]", json.loads(line))
                 found = cast("JsonObject", change["object"])
                 if change["type"] == "ERROR":
-                    raise _fault(self, "watch", int(cast("int", found.get("code", 500))), found)
+                    raise fault_of(self.server, "watch", int(cast("int", found.get("code", 500))), found)
                 yield Change(cast("str", change["type"]), found)
         finally:
             response.close()
 
     def patch(self, kind: str, name: str, body: JsonObject, namespace: str = "") -> JsonObject | None:
-        """A merge patch; None where there is no such object."""
+        """A strategic merge patch; None where there is no such object."""
         try:
             return self._json("patch", "PATCH", self._path(kind, namespace, name), body=body)
-        except _MissingError:
+        except MissingError:
             return None
 
     def delete(self, kind: str, name: str, namespace: str = "", *, grace: float | None = None) -> bool:
@@ -155,7 +142,7 @@ class KubernetesApi:
             body["gracePeriodSeconds"] = round(grace)
         try:
             self._json("delete", "DELETE", self._path(kind, namespace, name), body=body)
-        except _MissingError:
+        except MissingError:
             return False
         return True
 
@@ -163,9 +150,10 @@ class KubernetesApi:
         """All that the node still has of the container's log; None where it has none."""
         query = {"container": container}
         try:
-            return self._request("get", "GET", self._path("pods", namespace, pod, "log"), query=query)
-        except (_MissingError, InvalidObjectError):
+            found = self._request("get", "GET", self._path("pods", namespace, pod, "log"), query=query)
+        except (MissingError, InvalidObjectError):
             return None
+        return None if found.startswith(_NO_LOG) and b"\n" not in found else found
 
     def follow_log(self, pod: str, container: str, namespace: str = "") -> Iterator[bytes]:
         """The log's lines as they come, until the container ends. Not tried again."""
@@ -212,8 +200,8 @@ class KubernetesApi:
                 self._answered = True
                 if response.status < 400:
                     return response.data
-                fault = _fault(self, verb, response.status, _parsed(response.data))
-                if response.status not in _AGAIN:
+                fault = fault_of(self.server, verb, response.status, _parsed(response.data))
+                if response.status not in AGAIN:
                     raise fault
                 after = _number(response.headers.get("Retry-After", ""))
             patience = self.patience if self._answered else min(self.patience, 8.0)
@@ -231,7 +219,7 @@ class KubernetesApi:
             raise self._unreachable(problem) from problem
         if response.status >= 400:
             try:
-                raise _fault(self, verb, response.status, _parsed(response.read()))
+                raise fault_of(self.server, verb, response.status, _parsed(response.read()))
             finally:
                 response.close()
         return response
@@ -248,8 +236,7 @@ class KubernetesApi:
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": "application/json"}
         if data is not None:
-            patch = method == "PATCH"
-            headers["Content-Type"] = "application/merge-patch+json" if patch else "application/json"
+            headers["Content-Type"] = _STRATEGIC if method == "PATCH" else "application/json"
         token = self._token()
         if token:
             headers["Authorization"] = token
@@ -278,105 +265,6 @@ class KubernetesApi:
         )
 
 
-class _MissingError(LauncherError):
-    pass
-
-
-def connect(context: str = "", namespace: str = "", *, patience: float = 120.0) -> KubernetesApi:
-    """The cluster that KUBECONFIG (else ~/.kube/config) names, or inside a pod its own; nothing is sent yet.
-
-    Raises InvalidInputError for a configuration that cannot be used.
-    """
-    from kubernetes.client.configuration import Configuration  # pyright: ignore[reportMissingTypeStubs]
-    from kubernetes.client.rest import RESTClientObject  # pyright: ignore[reportMissingTypeStubs]
-
-    configuration = cast("Any", Configuration)()
-    current, own = _read_configuration(configuration, context)
-    client = cast("Any", RESTClientObject)(configuration)
-    pool = cast("urllib3.PoolManager", client.pool_manager)
-    pool.connection_pool_kw |= {"maxsize": 64, "block": False}
-
-    def token() -> str | None:
-        return cast("str | None", configuration.get_api_key_with_prefix("authorization")) or cast(
-            "str | None", configuration.get_api_key_with_prefix("BearerToken")
-        )
-
-    return KubernetesApi(
-        cast("str", configuration.host),
-        pool,
-        token,
-        context=current,
-        namespace=namespace or own or "default",
-        patience=patience,
-    )
-
-
-def _read_configuration(configuration: Any, context: str) -> tuple[str, str]:
-    """(the context's name, its namespace)."""
-    from kubernetes import config  # pyright: ignore[reportMissingTypeStubs]
-    from kubernetes.config import incluster_config  # pyright: ignore[reportMissingTypeStubs]
-
-    api = cast("Any", config)
-    try:
-        api.load_kube_config(context=context or None, client_configuration=configuration)
-        contexts, current = api.list_kube_config_contexts()
-        found = next((one for one in contexts if one["name"] == context), current)
-        return str(found["name"]), str(found["context"].get("namespace") or "")
-    except Exception as problem:
-        inside = cast("Any", incluster_config)
-        with suppress(Exception):
-            inside.load_incluster_config(client_configuration=configuration)
-            folder = "/var/run/secrets/kubernetes.io/serviceaccount"
-            with open(f"{folder}/namespace", encoding="utf-8") as file:
-                return "in-cluster", file.read().strip()
-        text = " ".join(str(problem).split()) or type(problem).__name__
-        raise InvalidInputError(
-            f"there is no Kubernetes configuration to use: {text}; set KUBECONFIG to the file of a cluster"
-        ) from problem
-
-
-def _fault(api: KubernetesApi, verb: str, status: int, said: JsonObject) -> LauncherError | TaskError:
-    """What an answer of the API server means. `said` is its Status object."""
-    message = " ".join(str(said.get("message") or f"HTTP status {status}").split())
-    match status:
-        case 401:
-            return DeniedError(
-                f"the Kubernetes API server {api.host} does not accept the credentials of context "
-                f"'{api.context}': they have expired or were revoked; log in to the cluster again"
-            )
-        case 403 if "exceeded quota" in message:
-            return FullError(f"the quota of the namespace is used up: {_after(message, 'exceeded quota: ')}")
-        case 403:
-            return DeniedError(_forbidden(api, verb, message))
-        case 404:
-            return _MissingError(message)
-        case 409 if said.get("reason") == "AlreadyExists":
-            return ExistsError(message)
-        case 410:
-            return GoneError(message)
-        case 400 | 422 | 413:
-            return InvalidObjectError(message)
-        case _ if status in _AGAIN:
-            return UnreachableError(f"the Kubernetes API server {api.host} is in trouble: {message}")
-        case _:
-            return LauncherError(f"the Kubernetes API server {api.host} says: {message}")
-
-
-def _forbidden(api: KubernetesApi, verb: str, message: str) -> str:
-    found = _FORBIDDEN.search(message)
-    if found is None:
-        return f"the Kubernetes API server forbids to {verb}: {message}"
-    where = f" in namespace '{found['namespace']}'" if found["namespace"] else ""
-    return (
-        f"'{found['user']}' may not {found['verb']} {found['resource']}{where}: a role must grant it the "
-        f"verb '{found['verb']}' on '{found['resource']}' ({RBAC} has all that penstock needs)"
-    )
-
-
-def _after(message: str, mark: str) -> str:
-    return message.partition(mark)[2] or message
-
-
 def _parsed(data: bytes) -> JsonObject:
     try:
         found: object = json.loads(data)
@@ -400,7 +288,3 @@ def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         raise UnreachableError(f"the connection to the Kubernetes API server broke: {problem}") from problem
     if rest:
         yield rest
-
-
-def text_of(value: Json) -> str:
-    return value if isinstance(value, str) else ""

@@ -13,7 +13,8 @@ from penstock.execution.order import LaunchOrder
 from penstock.execution.volumes import CREATE
 from penstock.model import ContainerExecutor, Json, JsonObject
 from penstock_workers.kubernetes import names
-from penstock_workers.kubernetes.api import ExistsError, KubernetesApi
+from penstock_workers.kubernetes.api import KubernetesApi
+from penstock_workers.kubernetes.faults import ExistsError
 from penstock_workers.kubernetes.podspec import workspace_claim
 
 _ATTEMPT = names.ATTEMPT

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast
 
+from penstock.artifacts import ArtifactError
 from penstock.artifacts.content import of_listing
 from penstock.errors import TaskError
 from penstock.execution.manifest import Outcome, OutputManifest
@@ -23,7 +24,7 @@ from penstock.execution.process.executor_input import provisioned
 from penstock.execution.process.log_tail import last_line_of
 from penstock.model import NOTHING, Artifact, Json, JsonObject, Reason, Values
 from penstock.planner.values import normalize
-from penstock_workers.kubernetes.diagnosis import Diagnosis
+from penstock_workers.kubernetes.diagnosis import ASKED, Diagnosis
 from penstock_workers.kubernetes.shape import Shape
 from penstock_workers.kubernetes.signing import SigningStore
 
@@ -64,7 +65,8 @@ def judge(shape: Shape, task: str, seen: Diagnosis, report: JsonObject | None) -
             return seen
     elif code != 0:
         outcome, reason, error = seen.outcome, seen.reason, seen.error
-        if report.get("error") or outcome in (Outcome.SUCCEEDED, Outcome.LOST):
+        own = outcome is Outcome.SUCCEEDED or (outcome is Outcome.LOST and code not in ASKED)
+        if report.get("error") or own:
             outcome, reason = Outcome.FAILED, Reason.EXIT_CODE
             said = report.get("error")
             error = f"{what} cannot be started: {said}" if said else f"{what} ended with exit code {code}"
@@ -88,12 +90,17 @@ def manifest_of(
     log_uri: str,
     notes: Mapping[str, str],
 ) -> OutputManifest:
-    """`end` as `judge` has it. What a task says of its outputs may still make it fail."""
+    """`end` as `judge` has it. What a task says of its outputs may still make it fail.
+
+    Raises ArtifactError while large outputs cannot be put together.
+    """
     values, more = NOTHING, dict(notes)
     assert end.outcome is not None
     if end.outcome is Outcome.SUCCEEDED and report is not None:
         try:
             values = _values(order, report, store, new_id, more)
+        except ArtifactError:
+            raise
         except TaskError as problem:
             end = replace(end, outcome=Outcome.FAILED, reason=Reason.OUTPUT, error=str(problem))
     error = end.error

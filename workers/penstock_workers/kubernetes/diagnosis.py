@@ -1,19 +1,21 @@
 """How a pod stands, in one sentence: a pure table over what the API server says of it.
 
-Phase, container states, deletion, the report and the time since decide; nothing here talks to anybody.
+Phase, container states, deletion, our own verdict and the time since decide; nothing here talks to anybody.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, cast
 
 from penstock.execution.manifest import Outcome
 from penstock.model import Json, JsonObject, Reason
+from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.pod import MAIN, STAGE_IN, STAGE_OUT
 
 _NEVER_PULLED: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
@@ -29,6 +31,15 @@ _NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun", "RunContain
 _SOON: Final = 20.0
 """Seconds that a definite failure gets, because registries and caches are sometimes late."""
 
+_LATE: Final = 120.0
+"""Seconds after the time by which a deleted pod should have ended; then its node is taken for lost."""
+ASKED: Final = frozenset({130, 137, 143})
+"""Exit codes of a command that was asked to end, or was made to."""
+_OWN: Final = 5.0
+"""Seconds: a pod deleted that long after its container had ended did not end because of it. (The kubelet
+deletes it once more as soon as all of it has ended, and moves the time with that.)
+"""
+
 _DISRUPTIONS: Final = {
     "PreemptionByScheduler": "a pod of higher priority took its place",
     "DeletionByTaintManager": "its node no longer tolerates it, or does not answer",
@@ -39,10 +50,13 @@ _DISRUPTIONS: Final = {
 
 
 class Standing(StrEnum):
-    """ENDED: `outcome` says how. WAITING and RUNNING may go on; `error` says what a waiting pod waits for."""
+    """ENDED: `outcome` says how. WAITING and RUNNING may go on; `error` says what a waiting pod waits for.
+    STUCK has waited long enough: it is to be given up, and then ends as `outcome`, `reason` and `error` say.
+    """
 
     WAITING = "waiting"
     RUNNING = "running"
+    STUCK = "stuck"
     ENDED = "ended"
 
 
@@ -65,42 +79,36 @@ class Diagnosis:
     ended_at: float | None = None
 
 
-def vanished(task: str, *, canceled: bool) -> Diagnosis:
+def verdict_text(seen: Diagnosis) -> str:
+    """For the annotation that says how a pod is to end which we delete."""
+    reason = seen.reason.value if seen.reason else ""
+    outcome = seen.outcome.value if seen.outcome else ""
+    return json.dumps({"outcome": outcome, "reason": reason, "error": seen.error})
+
+
+def canceled_by_us(task: str) -> Diagnosis:
+    return Diagnosis(Standing.ENDED, Outcome.CANCELED, Reason.CANCELED, f"task '{task}' was canceled")
+
+
+def vanished(task: str) -> Diagnosis:
     """A pod that is not there (any more), and left no report."""
-    if canceled:
-        return Diagnosis(Standing.ENDED, Outcome.CANCELED, Reason.CANCELED, f"task '{task}' was canceled")
-    text = f"the pod of task '{task}' was deleted from outside before its end was seen"
-    return Diagnosis(Standing.ENDED, Outcome.LOST, Reason.LOST, text)
+    return _lost(f"the pod of task '{task}' was deleted from outside before its end was seen")
 
 
-def diagnose(
-    pod: JsonObject, task: str, now: float, *, canceled: bool = False, patience: Patience = Patience()
-) -> Diagnosis:
-    """`now` in seconds since the epoch; `canceled`: we have asked for the pod's end."""
+def diagnose(pod: JsonObject, task: str, now: float, patience: Patience = Patience()) -> Diagnosis:
+    """`now` in seconds since the epoch."""
     seen = _Pod(pod)
     what = f"task '{task}'"
     main = seen.state(MAIN)
     started, ended = seen.started(MAIN), seen.ended(MAIN)
     if seen.phase == "Succeeded":
         return Diagnosis(Standing.ENDED, Outcome.SUCCEEDED, exit_code=0, started_at=started, ended_at=ended)
-    if canceled and (seen.phase == "Failed" or (seen.deleted and "terminated" in main)):
-        code = _code(main)
-        return Diagnosis(
-            Standing.ENDED,
-            Outcome.CANCELED,
-            Reason.CANCELED,
-            f"{what} was canceled",
-            code,
-            started_at=started,
-            ended_at=ended,
-        )
+    verdict = seen.verdict()
     if seen.phase == "Failed":
-        outcome, reason, error = _failed(seen, what, main)
-        return Diagnosis(
-            Standing.ENDED, outcome, reason, error, _code(main), started_at=started, ended_at=ended
-        )
-    if seen.deleted and not canceled and seen.phase != "Running":
-        return Diagnosis(Standing.WAITING, error=f"the pod of {what} is being deleted from outside")
+        found = verdict or _failed(seen, what, main)
+        return replace(found, exit_code=_code(main), started_at=started, ended_at=ended)
+    if seen.deleted_at is not None:
+        return replace(_deleted(seen, what, now, verdict), started_at=started, ended_at=ended)
     if seen.phase == "Unknown":
         return Diagnosis(Standing.RUNNING, error=f"the node of {what} does not answer")
     if seen.phase == "Running" and "waiting" not in main:
@@ -108,8 +116,23 @@ def diagnose(
     return _waiting(seen, what, now, patience)
 
 
-def _failed(seen: _Pod, what: str, main: JsonObject) -> tuple[Outcome, Reason, str]:
-    return _failed_pod(seen, what) or _failed_container(seen, what, main)
+def _deleted(seen: _Pod, what: str, now: float, verdict: Diagnosis | None) -> Diagnosis:
+    """Being deleted, and without a last phase yet: its node is to say that it has ended, if it has one."""
+    if not seen.node:
+        return verdict or _lost(f"the pod of {what} was deleted from outside before it ran")
+    if verdict is not None and verdict.outcome is Outcome.CANCELED and "terminated" in seen.state(MAIN):
+        return replace(verdict, exit_code=_code(seen.state(MAIN)))
+    if now - cast("float", seen.deleted_at) > _LATE:
+        return verdict or _lost(f"the pod of {what} is lost: it was deleted, and its node does not answer")
+    if seen.phase == "Running":
+        return Diagnosis(Standing.RUNNING)
+    ends = "is being deleted from outside" if verdict is None else "is being removed"
+    return Diagnosis(Standing.WAITING, error=f"the pod of {what} {ends}")
+
+
+def _failed(seen: _Pod, what: str, main: JsonObject) -> Diagnosis:
+    outcome, reason, error = _failed_pod(seen, what) or _failed_container(seen, what, main)
+    return Diagnosis(Standing.ENDED, outcome, reason, error)
 
 
 def _failed_pod(seen: _Pod, what: str) -> tuple[Outcome, Reason, str] | None:
@@ -124,13 +147,18 @@ def _failed_pod(seen: _Pod, what: str) -> tuple[Outcome, Reason, str] | None:
         cause = str(one.get("reason"))
         if cause in _DISRUPTIONS:
             return Outcome.LOST, Reason.LOST, f"the pod of {what} is lost: {_DISRUPTIONS[cause]}"
-    if seen.deleted:
-        return Outcome.LOST, Reason.LOST, f"the pod of {what} was deleted from outside while it ran"
+    if seen.ended_by_deletion():
+        when = "while it ran" if main_started(seen.pod) else "before it ran"
+        return Outcome.LOST, Reason.LOST, f"the pod of {what} was deleted from outside {when}"
     if seen.reason in ("NodeLost", "NodeShutdown", "Shutdown", "Terminated"):
         return Outcome.LOST, Reason.LOST, f"the pod of {what} is lost: its node went down"
     if seen.reason in ("UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "NodeAffinity"):
         return Outcome.LOST, Reason.LOST, f"its node refused the pod of {what}: {_sentence(seen.message)}"
     return None
+
+
+def _lost(error: str) -> Diagnosis:
+    return Diagnosis(Standing.ENDED, Outcome.LOST, Reason.LOST, error)
 
 
 def _failed_container(seen: _Pod, what: str, main: JsonObject) -> tuple[Outcome, Reason, str]:
@@ -172,7 +200,7 @@ def _failed_container(seen: _Pod, what: str, main: JsonObject) -> tuple[Outcome,
 
 
 def _waiting(seen: _Pod, what: str, now: float, patience: Patience) -> Diagnosis:
-    age = now - (seen.time(cast("JsonObject", seen.pod["metadata"]).get("creationTimestamp")) or now)
+    age = now - (seen.time(seen.meta.get("creationTimestamp")) or now)
     for name, state in seen.waiting():
         why, said = str(state.get("reason") or ""), str(state.get("message") or "")
         if why in _NEVER_PULLED | _NOT_PULLED:
@@ -180,19 +208,19 @@ def _waiting(seen: _Pod, what: str, now: float, patience: Patience) -> Diagnosis
             text = f"image '{image}' of {what} cannot be pulled: {_pull(said, why)}"
             definite = why in _NEVER_PULLED or _NO_SUCH_IMAGE.search(said)
             if age > (min(_SOON, patience.pull) if definite else patience.pull):
-                return Diagnosis(Standing.ENDED, Outcome.FAILED, Reason.IMAGE, text)
+                return Diagnosis(Standing.STUCK, Outcome.FAILED, Reason.IMAGE, text)
             return Diagnosis(Standing.WAITING, error=text)
         if why in _NOT_CREATED:
             text = f"the container of {what} cannot be made: {_sentence(said or why)}"
             if age > min(_SOON, patience.pull):
-                return Diagnosis(Standing.ENDED, Outcome.FAILED, Reason.INPUT, text)
+                return Diagnosis(Standing.STUCK, Outcome.FAILED, Reason.INPUT, text)
             return Diagnosis(Standing.WAITING, error=text)
     for one in seen.conditions("PodScheduled"):
         if one.get("status") == "False":
             why = _sentence(str(one.get("message") or one.get("reason")))
             text = f"no node can take the pod of {what}: {why}"
             if patience.pending and age > patience.pending:
-                return Diagnosis(Standing.ENDED, Outcome.FAILED, Reason.UNSCHEDULABLE, text)
+                return Diagnosis(Standing.STUCK, Outcome.FAILED, Reason.UNSCHEDULABLE, text)
             return Diagnosis(Standing.WAITING, error=text)
     return Diagnosis(Standing.WAITING)
 
@@ -218,8 +246,37 @@ class _Pod:
         return str(self.status.get("message") or "")
 
     @property
-    def deleted(self) -> bool:
-        return bool(cast("JsonObject", self.pod.get("metadata") or {}).get("deletionTimestamp"))
+    def meta(self) -> JsonObject:
+        return cast("JsonObject", self.pod.get("metadata") or {})
+
+    @property
+    def node(self) -> str:
+        return str(cast("JsonObject", self.pod.get("spec") or {}).get("nodeName") or "")
+
+    @property
+    def deleted_at(self) -> float | None:
+        """When its deletion is, or was, to be done."""
+        return self.time(self.meta.get("deletionTimestamp"))
+
+    def ended_by_deletion(self) -> bool:
+        """Whether it failed because it was deleted, and was not just deleted after it had failed."""
+        if self.deleted_at is None:
+            return False
+        last = cast("JsonObject", self.state(MAIN).get("terminated") or {})
+        if last.get("reason") == "OOMKilled":
+            return False
+        asked = self.deleted_at - cast("float", self.meta.get("deletionGracePeriodSeconds") or 0)
+        ended = self.time(last.get("finishedAt"))
+        return ended is None or last.get("exitCode") in ASKED or asked <= ended + _OWN
+
+    def verdict(self) -> Diagnosis | None:
+        """Ours, if we have deleted it."""
+        text = cast("Mapping[str, str]", self.meta.get("annotations") or {}).get(names.VERDICT)
+        if not text:
+            return None
+        found = cast("Mapping[str, str]", json.loads(text))
+        reason = Reason(found["reason"]) if found["reason"] else None
+        return Diagnosis(Standing.ENDED, Outcome(found["outcome"]), reason, found["error"])
 
     def statuses(self) -> Iterator[JsonObject]:
         for key in ("initContainerStatuses", "containerStatuses"):
@@ -286,9 +343,24 @@ def message_of(pod: JsonObject) -> str:
 
 
 def main_started(pod: JsonObject) -> bool:
-    """Whether the task's own container has something to say."""
+    """Whether the task's own container has surely run."""
     state = _Pod(pod).state(MAIN)
-    return "running" in state or "terminated" in state
+    ended = cast("JsonObject", state.get("terminated") or {})
+    return "running" in state or bool(ended.get("startedAt"))
+
+
+def verdict_of(pod: JsonObject) -> Diagnosis | None:
+    """How it is to end since we have deleted it; None if we have not."""
+    return _Pod(pod).verdict()
+
+
+def is_over(pod: JsonObject) -> bool:
+    return _Pod(pod).phase in ("Succeeded", "Failed")
+
+
+def may_have_run(pod: JsonObject) -> bool:
+    """Whether a node has had it: one that was lost may not tell."""
+    return bool(_Pod(pod).node)
 
 
 def _code(state: JsonObject) -> int | None:

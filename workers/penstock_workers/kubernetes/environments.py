@@ -22,9 +22,10 @@ from penstock.execution.order import LaunchOrder
 from penstock.execution.process.log_tail import last_line_of
 from penstock.model import Json, JsonObject
 from penstock_workers.kubernetes import names
-from penstock_workers.kubernetes.api import ExistsError, FullError, KubernetesApi
+from penstock_workers.kubernetes.api import KubernetesApi
 from penstock_workers.kubernetes.collect import parse_report
 from penstock_workers.kubernetes.diagnosis import Patience, Standing, diagnose, message_of
+from penstock_workers.kubernetes.faults import ExistsError, FullError
 from penstock_workers.kubernetes.pod import ENVIRONMENT, MAIN, PROGRAM, STAGING, PodSettings, program
 from penstock_workers.kubernetes.podspec import literal, parts_of
 from penstock_workers.kubernetes.sheet import Environment, bring_sheet, upload_fields
@@ -114,7 +115,7 @@ class PodEnvironments:
         if pod is None:
             return None
         seen = diagnose(pod, order.task_name, time.time(), patience=self._patience)
-        if seen.standing is not Standing.ENDED:
+        if seen.standing not in (Standing.ENDED, Standing.STUCK):
             return None
         report = parse_report(message_of(pod)) or parse_report(
             self._store.read(f"{self._uri(key)}.penstock/report.json")

@@ -7,53 +7,50 @@ store.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
+from penstock.artifacts import AwayError
 from penstock.errors import InvalidInputError, NotFoundError, TaskError
 from penstock.execution.launcher import Account, Attempt, LauncherError, LauncherRequest
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.execution.process.importer import imported
 from penstock.execution.volumes import is_volume_task
 from penstock.ir.features import FeatureName
-from penstock.model import (
-    Component,
-    ContainerExecutor,
-    Executor,
-    ImporterExecutor,
-    Json,
-    JsonObject,
-    Reason,
-)
+from penstock.model import Component, ContainerExecutor, Executor, ImporterExecutor, Json, JsonObject, Reason
 from penstock.store import new_id
 from penstock_workers.kubernetes import names
-from penstock_workers.kubernetes.api import ExistsError, KubernetesApi, connect
-from penstock_workers.kubernetes.attempt import EndedAttempt, PodAttempt, Surroundings, refused
-from penstock_workers.kubernetes.claims import make_workspace, run_claim_task
-from penstock_workers.kubernetes.collect import judge, manifest_of, parse_report
-from penstock_workers.kubernetes.diagnosis import Diagnosis, Patience, Standing
+from penstock_workers.kubernetes.api import KubernetesApi
+from penstock_workers.kubernetes.attempt import EndedAttempt, PodAttempt, Surroundings
+from penstock_workers.kubernetes.collector import Collector
+from penstock_workers.kubernetes.connection import connect
+from penstock_workers.kubernetes.diagnosis import Patience, Standing, vanished
 from penstock_workers.kubernetes.environments import PodEnvironments
-from penstock_workers.kubernetes.pod import MAIN, PodSettings, build_pod, program_map
-from penstock_workers.kubernetes.podspec import workspace_claim
+from penstock_workers.kubernetes.faults import UnreachableError
+from penstock_workers.kubernetes.maker import PodMaker, refused
+from penstock_workers.kubernetes.pod import MAIN, PodSettings
+from penstock_workers.kubernetes.reaper import POLICIES, Keeping, Reaper
 from penstock_workers.kubernetes.shape import Shape, shape_of
-from penstock_workers.kubernetes.sheet import log_uri, report_uri, sheets
 from penstock_workers.kubernetes.signing import SigningStore, sign_for
-from penstock_workers.kubernetes.task import PodTask, pod_task
 from penstock_workers.kubernetes.watcher import Watcher
+from penstock_workers.kubernetes.witness import Witness
+from penstock_workers.remote import Seen, Waits
 
 PATIENT: Final = Patience()
-PODS: Final = ("delete", "keep", "keep-failed")
+DELETED: Final = Keeping()
 PULL_POLICIES: Final = ("", "Always", "IfNotPresent", "Never")
 ENVIRONMENTS: Final = ("archive", "in-pod")
+QUICK: Final = 5.0
+"""Seconds for which a remote verb asks a cluster that does not answer; who asked comes again."""
+LOOK_SECONDS: Final = 1.0
 
 
 class KubernetesLauncher:
-    """`archive` takes the pip step off Python components, whose packages are then installed once."""
+    """Embedded (`start`), and remote: `launch`, `collect`, `end`, `forget`, `watch`, `reap`. `archive` takes
+    the pip step off Python components, whose packages are then installed once.
+    """
 
     name = "kubernetes"
     emulated: Mapping[FeatureName, str] = {
@@ -67,19 +64,29 @@ class KubernetesLauncher:
         settings: PodSettings,
         *,
         patience: Patience = PATIENT,
-        pods: str = "delete",
+        keeping: Keeping = DELETED,
         archive: bool = True,
         root: str = "",
     ) -> None:
         self._settings = settings
-        self._archive = archive
-        watcher = Watcher(api, names.selector(settings.installation, kind="task"), settings.namespace)
-        self._environments = PodEnvironments(api, store, settings, root, patience, keep=pods == "keep")
+        self._patience = patience
+        self._store = store
+        self._selector = names.selector(settings.installation, kind="task")
         self._sweeper = ThreadPoolExecutor(2, thread_name_prefix="penstock-sweeper")
-        self._around = Surroundings(api, watcher, store, new_id, patience, self._sweeper, pods)
-        self._workspaces: dict[str, str] = {}
-        self._program = threading.Lock()
-        self._has_program = False
+        self._api, self._quick = api, api.apart(QUICK)
+
+        def parts(asked: KubernetesApi) -> tuple[PodMaker, Collector]:
+            collector = Collector(asked, store, new_id, patience)
+            environments = PodEnvironments(
+                asked, store, settings, root, patience, keep=keeping.keeps(failed=False)
+            )
+            return PodMaker(asked, settings, collector, environments, archive=archive), collector
+
+        maker, collector = parts(api)
+        self._maker, self._collector = parts(self._quick)
+        self._reaper = Reaper(self._quick, settings.installation, keeping)
+        watcher = Watcher(api.apart(api.patience), self._selector, settings.namespace)
+        self._around = Surroundings(watcher, maker, collector, self._reaper, self._sweeper)
 
     def isolation(self, executor: Executor, platform: Mapping[str, Json]) -> str:
         if isinstance(executor, ImporterExecutor) or is_volume_task(executor):
@@ -106,108 +113,129 @@ class KubernetesLauncher:
         except LauncherError as problem:
             return EndedAttempt(refused(order, str(problem)))
         except TaskError as problem:
-            return EndedAttempt(
-                refused(order, f"task '{order.task_name}' cannot be started: {problem}", Reason.INPUT)
-            )
+            return EndedAttempt(_unfit(order, problem))
+
+    def launch(self, order: LaunchOrder) -> OutputManifest | Waits | None:
+        try:
+            plan = self._maker.plan(order)
+            if isinstance(plan, OutputManifest):
+                return plan
+            found = self._maker.bring(order, plan)
+        except UnreachableError:
+            raise
+        except AwayError as problem:
+            raise LauncherError(str(problem)) from problem
+        except LauncherError as problem:
+            return refused(order, str(problem))
+        except TaskError as problem:
+            return _unfit(order, problem)
+        if found is None:
+            raise LauncherError(f"pod '{plan.name}' is just being removed: its end has been recorded")
+        return found if isinstance(found, Waits) else None
+
+    def collect(self, order: LaunchOrder, what: Mapping[str, Json]) -> OutputManifest:
+        pod = what.get("pod")
+        if not isinstance(pod, dict):
+            pod = self._quick.get("pods", self._pod_name(order))
+        shape = _shape(order)
+        if pod is None:
+            seen = vanished(order.task_name)
+        else:
+            seen = self._collector.diagnose(order, pod, gone=bool(what.get("gone")))
+            if seen.standing is not Standing.ENDED:
+                raise LauncherError(f"pod '{names.name_of(pod)}' has not ended")
+        notes = {"shape": shape.value}
+        log = self._collector.log(order, pod, notes)
+        return self._collector.collect(order, shape, seen, pod, log=log, notes=notes)
+
+    def end(self, order: LaunchOrder, grace: float) -> bool:
+        pod = self._quick.get("pods", self._pod_name(order)) if _has_pod(order.executor) else None
+        if pod is None:
+            return False
+        self._collector.stop(order, pod, grace)
+        return True
+
+    def forget(self, order: LaunchOrder, manifest: OutputManifest) -> None:
+        if not _has_pod(order.executor):
+            return
+        failed = manifest.outcome is Outcome.FAILED
+        # Nobody waits for it; a pod that stays because we die now is the reaper's.
+        with suppress(RuntimeError):
+            self._sweeper.submit(self._reaper.release, self._pod_name(order), failed=failed)
+
+    def watch(self, on_seen: Callable[[Seen], None], stopped: threading.Event) -> None:
+        api = self._quick
+        witness = Witness(on_seen, self._collector.give_up, self._patience)
+
+        def take(pod: JsonObject, gone: bool) -> None:
+            if not stopped.is_set():
+                witness.take(pod, gone)
+
+        watcher = Watcher(
+            api.apart(api.patience), self._selector, self._settings.namespace, take, witness.listed
+        )
+        watcher.start()
+        try:
+            while not stopped.wait(LOOK_SECONDS):
+                witness.look(watcher.trouble)
+        finally:
+            watcher.stop()
+
+    def reap(self, lives: Callable[[str, str], bool]) -> int:
+        return self._reaper.reap(lives, lambda run: lives(run, ""))
 
     def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
         """From the cluster while the pod is there, else from the artifact store."""
         if place:
-            data = self._around.store.read(place)
+            data = self._store.read(place)
             if data is None:
                 raise NotFoundError(f"the log of attempt {attempt_id} is not at {place!r} any more")
             yield from data.decode(errors="replace").splitlines()
             return
-        api = self._around.api
-        found = api.list("pods", names.selector(self._settings.installation, attempt=attempt_id)).items
+        found = self._api.list("pods", names.selector(self._settings.installation, attempt=attempt_id)).items
         if not found:
             raise NotFoundError(
                 f"attempt {attempt_id} of run {run_id} has no pod (any more), and no log is kept"
             )
-        meta = found[0]["metadata"]
-        assert isinstance(meta, dict)
-        name = str(meta["name"])
-        lines = api.follow_log(name, MAIN) if follow else (api.log(name, MAIN) or b"").splitlines()
-        for line in lines:
+        name = names.name_of(found[0])
+        whole = b"" if follow else self._api.log(name, MAIN) or b""
+        for line in self._api.follow_log(name, MAIN) if follow else whole.splitlines():
             yield line.decode(errors="replace").rstrip("\r")
 
     def end_run(self, run_id: str) -> None:
         """Removes the workspaces that it made; those of others are the reaper's."""
-        for claim in [claim for claim, run in self._workspaces.items() if run == run_id]:
-            del self._workspaces[claim]
-            with suppress(LauncherError):
-                self._around.api.delete("persistentvolumeclaims", claim)
+        self._around.maker.remove_workspaces(run_id)
+        self._maker.remove_workspaces(run_id)
 
     def close(self) -> None:
         self._sweeper.shutdown()
         self._around.watcher.stop()
+        self._api.stopped.set()
+        self._quick.stopped.set()
 
     def _start(self, order: LaunchOrder, on_line: Callable[[str], None] | None) -> Attempt:
-        executor = order.executor
-        if isinstance(executor, ImporterExecutor):
-            return EndedAttempt(_import(order, executor))
-        if is_volume_task(executor):
-            return EndedAttempt(
-                run_claim_task(order, executor, self._around.api, self._settings.installation)
-            )
-        task = pod_task(order, executor, archive=self._archive)
-        if task.shape is not Shape.PLAIN and (left := self._left(order, task)) is not None:
-            return EndedAttempt(left)
-        notes = {"shape": task.shape.value}
-        if task.shape is not Shape.PLAIN:
-            self._bring_program()
-        if order.workspace:
-            self._make_workspace(order)
-        name = names.pod_name(self._settings.installation, order)
-        attempt = PodAttempt(
-            order, task.shape, name, lambda: self._pod(order, task), self._around, on_line, notes
-        )
+        plan = self._around.maker.plan(order)
+        if isinstance(plan, OutputManifest):
+            return EndedAttempt(plan)
+        attempt = PodAttempt(order, plan, self._around, on_line)
         attempt.create()
         return attempt
 
-    def _pod(self, order: LaunchOrder, task: PodTask) -> JsonObject | None:
-        """None while its packages are being installed."""
-        environment = None
-        if task.installs:
-            environment = self._environments.ask(order, task)
-            if environment is None:
-                return None
-        return build_pod(order, task, sheets(order, task, self._around.store, environment), self._settings)
+    def _pod_name(self, order: LaunchOrder) -> str:
+        return names.pod_name(self._settings.installation, order)
 
-    def _left(self, order: LaunchOrder, task: PodTask) -> OutputManifest | None:
-        """The end of an attempt that somebody started before, by its report, if its pod is gone since."""
-        data = self._around.store.read(report_uri(order))
-        report = parse_report(data)
-        if report is None or (task.shape is Shape.BESIDE and not report.get("failed")):
-            return None
-        end = judge(
-            task.shape, order.task_name, Diagnosis(Standing.ENDED, Outcome.SUCCEEDED, exit_code=0), report
-        )
-        log = self._around.store.read(log_uri(order)) or b""
-        return manifest_of(
-            order,
-            end,
-            report,
-            self._around.store,
-            new_id,
-            log=log,
-            log_uri=log_uri(order) if log else "",
-            notes={"shape": task.shape.value},
-        )
 
-    def _make_workspace(self, order: LaunchOrder) -> None:
-        claim = workspace_claim(order)
-        with self._program:
-            if claim not in self._workspaces:
-                make_workspace(order, order.workspace_spec, self._around.api, self._settings.installation)
-                self._workspaces[claim] = order.run.run_id
+def _has_pod(executor: Executor) -> bool:
+    return isinstance(executor, ContainerExecutor) and not is_volume_task(executor)
 
-    def _bring_program(self) -> None:
-        with self._program:
-            if not self._has_program:
-                with suppress(ExistsError):
-                    self._around.api.create("configmaps", program_map())
-                self._has_program = True
+
+def _shape(order: LaunchOrder) -> Shape:
+    assert isinstance(order.executor, ContainerExecutor)
+    return shape_of(order.component, order.executor)
+
+
+def _unfit(order: LaunchOrder, problem: TaskError) -> OutputManifest:
+    return refused(order, f"task '{order.task_name}' cannot be started: {problem}", Reason.INPUT)
 
 
 _SHAPES: Final = {
@@ -215,21 +243,6 @@ _SHAPES: Final = {
     Shape.IN_PLACE: "staged in place (in the task's own container)",
     Shape.BESIDE: "staged from beside (an init container and a sidecar)",
 }
-
-
-def _import(order: LaunchOrder, executor: ImporterExecutor) -> OutputManifest:
-    began = time.time()
-    artifact, notes = imported(order, executor)
-    output = next(iter(order.component.interface.output_artifacts), "artifact")
-    return OutputManifest(
-        order.attempt_id,
-        Outcome.SUCCEEDED,
-        exit_code=0,
-        artifacts={output: (replace(artifact, id=new_id(), name=output),)},
-        started_at=began,
-        ended_at=time.time(),
-        notes=notes,
-    )
 
 
 def open_kubernetes(request: LauncherRequest) -> KubernetesLauncher:
@@ -250,7 +263,9 @@ def open_kubernetes(request: LauncherRequest) -> KubernetesLauncher:
         patience=Patience(
             _number(given, "kubernetes_pending_seconds"), _number(given, "kubernetes_pull_seconds")
         ),
-        pods=_one_of(given, "kubernetes_pods", PODS),
+        keeping=Keeping(
+            _one_of(given, "kubernetes_pods", POLICIES), _number(given, "kubernetes_pod_ttl_seconds")
+        ),
         archive=_one_of(given, "kubernetes_environments", ENVIRONMENTS) == "archive",
         root=request.pipeline_root,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, cast
 
 from penstock.execution.order import LaunchOrder
+from penstock.model import JsonObject
 from penstock.model.codec import values_to_json
 from penstock.planner.values import go_json
 
@@ -19,6 +21,16 @@ KIND: Final = f"{DOMAIN}/kind"
 TASK_PATH: Final = f"{DOMAIN}/task-path"
 ORDER: Final = f"{DOMAIN}/order"
 SHAPE: Final = f"{DOMAIN}/shape"
+TASK: Final = f"{DOMAIN}/task"
+VERDICT: Final = f"{DOMAIN}/verdict"
+"""How an attempt is to end whose pod we have deleted ourselves: written on the pod before that."""
+RECORDED: Final = f"{DOMAIN}/recorded"
+"""Written on a pod as its finalizer goes: its end has been recorded, and it may be kept to be looked at."""
+FINALIZER: Final = f"{DOMAIN}/recorded"
+"""Keeps the pod of an attempt, whoever deletes it, until its end has been recorded (as the Job controller
+does with its pods): an end is never unseen, and an attempt whose pod is not there never began, or has been
+recorded.
+"""
 
 _LABEL = 63
 
@@ -42,13 +54,25 @@ def labels(installation: str, order: LaunchOrder) -> dict[str, str]:
 
 
 def marks(order: LaunchOrder, shape: str) -> dict[str, str]:
-    return {TASK_PATH: order.path, ORDER: order_digest(order), SHAPE: shape}
+    return {TASK_PATH: order.path, TASK: order.task_name, ORDER: order_digest(order), SHAPE: shape}
 
 
 def order_digest(order: LaunchOrder) -> str:
     """What must be the same for a pod to be adopted: task, executor and inputs."""
     content = [order.run.run_id, order.path, repr(order.executor), go_json(values_to_json(order.inputs))]
     return sha256("\0".join(content).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def name_of(found: JsonObject) -> str:
+    return str(cast("JsonObject", found["metadata"])["name"])
+
+
+def labels_of(found: JsonObject) -> Mapping[str, str]:
+    return cast("Mapping[str, str]", cast("JsonObject", found["metadata"]).get("labels") or {})
+
+
+def annotations_of(found: JsonObject) -> Mapping[str, str]:
+    return cast("Mapping[str, str]", cast("JsonObject", found["metadata"]).get("annotations") or {})
 
 
 def selector(installation: str, **more: str) -> str:

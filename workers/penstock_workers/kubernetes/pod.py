@@ -100,6 +100,7 @@ def build_pod(
         "namespace": settings.namespace,
         "labels": labels,
         "annotations": annotations,
+        "finalizers": [names.FINALIZER],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 

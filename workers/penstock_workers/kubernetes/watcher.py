@@ -8,13 +8,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import cast
 
 from penstock.execution.launcher import LauncherError
 from penstock.model import JsonObject
-from penstock_workers.kubernetes.api import GoneError, KubernetesApi
+from penstock_workers.kubernetes.api import KubernetesApi
+from penstock_workers.kubernetes.faults import GoneError
 
 RELIST_SECONDS = 600.0
 """Now and then the whole is listed, whatever the watch has said."""
@@ -39,7 +40,8 @@ class Watcher:
     """Follows the pods that a label selector names, in one namespace.
 
     With `on_pod` every change of every pod is told, from the watcher's own thread: its last state, and
-    whether it is gone. `trouble` is why nothing is heard at the moment, in one sentence.
+    whether it is gone; with `on_list` the names of all pods there are, after they have been listed. `trouble`
+    is why nothing is heard at the moment, in one sentence. `api` is the watcher's own: `stop` ends its calls.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Watcher:
         selector: str,
         namespace: str = "",
         on_pod: Callable[[JsonObject, bool], None] | None = None,
+        on_list: Callable[[Collection[str]], None] | None = None,
     ) -> None:
         self._api = api
         self._selector = selector
         self._namespace = namespace
         self._on_pod = on_pod
+        self._on_list = on_list
         self._lock = threading.Lock()
         self._expected: dict[str, Expected] = {}
         self._version = ""
@@ -99,8 +103,11 @@ class Watcher:
             try:
                 if not self._version or time.monotonic() - self._listed > RELIST_SECONDS:
                     self._list()
+                began = time.monotonic()
                 self._watch()
                 pause = 0.2
+                if time.monotonic() - began < pause:
+                    self._stopped.wait(pause)
             except GoneError:
                 self._version = ""
             except LauncherError as problem:
@@ -132,8 +139,8 @@ class Watcher:
         for one in missing:
             one.gone = True
             one.changed.set()
-            if self._on_pod is not None and one.pod is not None:
-                self._on_pod(one.pod, True)
+        if self._on_list is not None:
+            self._on_list(names)
 
     def _watch(self) -> None:
         for change in self._api.watch("pods", self._selector, self._version, self._namespace):

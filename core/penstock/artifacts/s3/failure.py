@@ -21,7 +21,7 @@ from urllib3.exceptions import (
 )
 from urllib3.exceptions import TimeoutError as SilentError
 
-from penstock.artifacts.error import ArtifactError
+from penstock.artifacts.error import ArtifactError, AwayError
 from penstock.artifacts.s3.config import S3Config
 
 _GONE: Final = frozenset({"NoSuchKey", "NoSuchUpload", "ResourceNotFound"})
@@ -54,9 +54,11 @@ class Interpreter:
             yield
         except S3Error as problem:
             kind = NothingThereError if problem.code in _GONE else ArtifactError
+            kind = AwayError if problem.code in _BUSY else kind
             raise kind(f"cannot {action}: {self._said(problem, bucket)}") from problem
         except (MinioException, HTTPError, ValueError) as problem:
-            raise ArtifactError(f"cannot {action}: {self._kept_away(problem)}") from problem
+            kind = AwayError if isinstance(problem, HTTPError | ServerError) else ArtifactError
+            raise kind(f"cannot {action}: {self._kept_away(problem)}") from problem
 
     def _said(self, problem: S3Error, bucket: str) -> str:
         code = problem.code or ""
