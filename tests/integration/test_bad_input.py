@@ -19,13 +19,6 @@ from tests.integration.penstock_process import Command
 UNREACHABLE = re.compile("Failed to fetch|error sending request|dns error", re.IGNORECASE)
 
 
-@pytest.fixture
-def penstock(home: Path, tmp_path: Path) -> Command:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return Command(folder, home)
-
-
 def good() -> dict[str, Any]:
     one = Shell("one", 'printf %s "$x" >"$out"', {"x": (TEXT, given("x"))}, outputs={"out": TEXT})
     inputs = {
@@ -247,6 +240,7 @@ def test_a_home_that_cannot_be_made(penstock: Command, place: str) -> None:
         ({"PENSTOCK_PRIVATE_TMP": "perhaps"}, "must be true or false"),
         ({"PENSTOCK_DATABASE_URL": "oracle://scott:tiger@db/x"}, "the database scheme 'oracle' is not known"),
         ({"PENSTOCK_DATABASE_URL": "nonsense"}, "has no scheme"),
+        ({"PENSTOCK_DATABASE_URL": "postgresql://u:tiger@h:port/d"}, "is no URL of a PostgreSQL"),
         ({"PENSTOCK_DATABASE_URL": "sqlite:////dev/null"}, "is not a file"),
         ({"PENSTOCK_PIPELINE_ROOT": "gs://bucket/x"}, "no artifact store for gs:// is installed"),
         ({"PENSTOCK_PIPELINE_ROOT": "s3://No_Bucket/x"}, "names the bucket 'No_Bucket', which cannot be one"),

@@ -21,13 +21,6 @@ from tests.integration.s3_service import Bucket
 
 
 @pytest.fixture
-def penstock(home: Path, tmp_path: Path) -> Command:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return Command(folder, home)
-
-
-@pytest.fixture
 def chain(tmp_path: Path) -> Path:
     """`make`, and `use` which reads what it made; both cached."""
     make = Shell(

@@ -46,13 +46,6 @@ def server() -> Iterator[PostgresServer]:
         yield running
 
 
-@pytest.fixture
-def penstock(home: Path, tmp_path: Path) -> Command:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return Command(folder, home)
-
-
 def sentence(url: str) -> tuple[type[PenstockError], str]:
     with pytest.raises(PenstockError) as caught:
         Store.open(url)

@@ -20,6 +20,8 @@ from penstock.artifacts.s3.policy import session_policy
 from penstock.artifacts.s3.store import S3ArtifactStore
 from penstock.artifacts.s3.sts import assume_role
 from penstock.artifacts.s3.transfer import PART_BYTES
+from tests.documents import Shell, pipeline, write
+from tests.integration.penstock_process import Command
 from tests.integration.s3_service import Bucket, fresh_bucket
 from tests.integration.test_s3_store import noise
 from tests.own_server import OwnMinio
@@ -67,20 +69,22 @@ def test_a_bucket_that_is_missing(bucket: Bucket, tmp_path: Path) -> None:
     assert told in complaint(lambda: store.check(uri))
 
 
-def limited(bucket: Bucket, policy: str) -> S3ArtifactStore:
+def reader_of(bucket: Bucket) -> dict[str, str]:
+    """The variables of somebody who may read what is below `in/`, and no more."""
     admin = bucket.store(AWS_REGION="us-east-1")
+    policy = session_policy(parse("s3://elsewhere/run"), [parse(bucket.uri("in"))])
     found = assume_role(admin.client(), admin.config, policy, 900, role="", name="test")
-    return bucket.store(
-        AWS_REGION="us-east-1",
-        AWS_ACCESS_KEY_ID=found.access_key,
-        AWS_SECRET_ACCESS_KEY=found.secret_key,
-        AWS_SESSION_TOKEN=found.token,
-    )
+    return {
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": found.access_key,
+        "AWS_SECRET_ACCESS_KEY": found.secret_key,
+        "AWS_SESSION_TOKEN": found.token,
+    }
 
 
 def test_a_bucket_that_may_only_be_read(bucket: Bucket, tmp_path: Path) -> None:
     put(bucket.store(), bucket.uri("in/x"), tmp_path)()
-    reader = limited(bucket, session_policy(parse("s3://elsewhere/run"), [parse(bucket.uri("in"))]))
+    reader = bucket.store(**reader_of(bucket))
     reader.get(bucket.uri("in/x"), tmp_path / "copy")
     told = f"may not do this in the bucket '{bucket.name}' at {bucket.endpoint}; let its policy allow it"
     assert told in complaint(put(reader, bucket.uri("in/y"), tmp_path))
@@ -141,6 +145,49 @@ def test_an_endpoint_of_a_name_that_no_machine_has(bucket: Bucket, monkeypatch: 
     store = impatient(bucket.store(AWS_ENDPOINT_URL_S3="http://nowhere.invalid:9000"), monkeypatch)
     told = "no machine has the name in http://nowhere.invalid:9000; is AWS_ENDPOINT_URL_S3 right?"
     assert told in complaint(lambda: store.stat(bucket.uri("x")))
+
+
+@pytest.mark.parametrize(
+    ("root", "settings", "told"),
+    [
+        ("s3://penstock-no-such-bucket/x", {}, "there is no bucket 'penstock-no-such-bucket'"),
+        ("s3://{bucket}", {}, "is a bucket as a whole"),
+        ("s3://{bucket}/a/../b", {}, "its key holds '..' between slashes; write the key without it"),
+        ("s3://", {}, "names no bucket; write s3://bucket/key"),
+        ("s3:/{bucket}/x", {}, "which is no URI such as s3://bucket/prefix"),
+        ("s3://{bucket}/x", {"AWS_SECRET_ACCESS_KEY": "wrong-one"}, "correct AWS_SECRET_ACCESS_KEY"),
+        (
+            "s3://{bucket}/x",
+            {"AWS_ACCESS_KEY_ID": "nobody"},
+            "does not know the access key 'nobody'; correct",
+        ),
+        ("s3://{bucket}/x", {"AWS_ENDPOINT_URL_S3": "http://nowhere.invalid"}, "no machine has the name in"),
+    ],
+)
+def test_a_root_that_cannot_be_used_is_said_before_anything_is_recorded(
+    s3: Bucket, penstock: Command, root: str, settings: dict[str, str], told: str
+) -> None:
+    document = write(pipeline("one", Shell("one")), penstock.folder / "one.yaml")
+
+    complaint = penstock(
+        "run", document, "--pipeline-root", root.format(bucket=s3.name), **settings
+    ).complaint
+
+    assert told in complaint and "wrong-one" not in complaint
+    assert not (penstock.home / "penstock.db").exists()
+
+
+def test_a_root_that_may_only_be_read_is_said_before_anything_is_recorded(
+    s3: Bucket, penstock: Command
+) -> None:
+    document = write(pipeline("one", Shell("one")), penstock.folder / "one.yaml")
+
+    complaint = penstock("run", document, "--pipeline-root", s3.uri("in"), **reader_of(s3)).complaint
+
+    assert (
+        f"may not do this in the bucket '{s3.name}'" in complaint and "let its policy allow it" in complaint
+    )
+    assert not (penstock.home / "penstock.db").exists()
 
 
 @pytest.fixture

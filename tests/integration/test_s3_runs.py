@@ -200,27 +200,6 @@ def test_the_pipelines_own_root_is_used_where_no_other_is_asked_for(
     assert "there is no bucket 'penstock-no-such-bucket'" in caplog.text
 
 
-def test_a_root_that_cannot_be_used_is_said_before_anything_is_recorded(
-    s3: Bucket, home: Path, tmp_path: Path
-) -> None:
-    source = shells(tmp_path, MAKE)
-    for root, told in (
-        ("s3://penstock-no-such-bucket/x", "there is no bucket 'penstock-no-such-bucket'"),
-        (f"s3://{s3.name}", "is a bucket as a whole"),
-        (s3.uri("a/../b"), "holds '..'"),
-        ("s3://", "names no bucket"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "penstock", "run", str(source), "--pipeline-root", root],
-            env=os.environ,
-            capture_output=True,
-            text=True,
-        )
-        assert (done.returncode, done.stdout) == (2, ""), done
-        assert told in done.stderr and done.stderr.count("\n") == 1
-    assert not (home / "penstock.db").exists()
-
-
 def test_the_command_line_gets_at_content(s3: Bucket, home: Path, tmp_path: Path) -> None:
     run(shells(tmp_path, MAKE), s3)
 

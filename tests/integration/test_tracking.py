@@ -380,6 +380,24 @@ SLOW = pipeline(
 )
 
 
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("http://u:hush@[::1", "which is no URL; write http://host:port"),
+        ("mlruns", "runs are recorded in an MLflow server only"),
+        ("http://nowhere.invalid:5000", "does not answer: "),
+    ],
+)
+def test_an_address_where_no_server_can_be_is_one_sentence_and_stops_nothing(
+    tmp_path: Path, uri: str, words: str
+) -> None:
+    answer = World(tmp_path, uri).run(pipeline("one", Shell("one")))
+
+    assert answer.run["state"] == "SUCCEEDED"
+    assert answer.err.startswith("warning: 2 records of the run are not in MLflow yet (")
+    assert words in answer.err and answer.err.count("\n") == 1 and "hush" not in answer.out + answer.err
+
+
 def took(answer: Answer) -> float:
     times = [json.loads(line).get("time") for line in answer.out.splitlines()]
     return max(found := [one for one in times if one]) - min(found)

@@ -87,6 +87,8 @@ def test_a_home_may_be_relative_to_here_or_to_ones_own(
         ("parallel = 1.5", "must be a whole number from 0, not '1.5'"),
         ("private_tmp = 2", "must be true or false, not '2'"),
         ('home = "a\\u0000b"', "it holds a NUL character"),
+        ("pipeline_root = 's3:/bucket/x'", "is 's3:/bucket/x', which is no URI such as s3://bucket/prefix"),
+        ("pipeline_root = 'gs:x'", "for a folder of that name write './gs:x'"),
     ],
 )
 def test_what_cannot_be_names_the_setting_and_its_origin(tmp_path: Path, text: str, words: str) -> None:

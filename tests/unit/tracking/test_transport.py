@@ -161,6 +161,13 @@ def test_a_place_that_is_no_server_is_told_in_one_sentence(uri: str) -> None:
     assert "pw" not in str(error.value)
 
 
+@pytest.mark.parametrize("uri", ["http://", "http://a:pw@[::1", "https://mlflow:port", "http://:5000/x"])
+def test_a_malformed_url_is_told_in_one_sentence(uri: str) -> None:
+    with pytest.raises(UnavailableError, match=r"which is no URL; write http://host:port$") as error:
+        open_transport(uri, {})
+    assert "pw" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("uri", "environ"),
     [

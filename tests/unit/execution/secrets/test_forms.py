@@ -96,6 +96,7 @@ def test_variables_are_secret_by_their_names_and_by_passwords_in_urls() -> None:
     variables = {
         "HF_TOKEN": "hf_1",
         "AWS_SECRET_ACCESS_KEY": "aws-secret",
+        "AWS_ACCESS_KEY_ID": "who asks",
         "MLFLOW_TRACKING_PASSWORD": "mlflow",
         "OPENAI_API_KEY": "sk-1",
         "PIP_INDEX_URL": "https://ann:pip-pw@index/simple",
