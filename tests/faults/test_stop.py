@@ -82,11 +82,10 @@ def test_a_signal_at_any_moment_cancels_the_run(seed: int, scenarios: Scenarios,
         engine.wait()
         assert engine.said == []
         states = _states(machine)
-        # A failed task fails its run, also one that is canceled; here one whose retry did not come any more.
-        failed = any(states.get(path) == "FAILED" for path in ("flaky", "restarted/fragile"))
-        assert states.pop("") == ("FAILED" if failed else "CANCELED")
+        # Also where a task failed before: what was cut short might have succeeded.
+        assert states.pop("") == "CANCELED"
         assert "CANCELED" in states.values()
-        assert engine.process.returncode == (1 if failed else INTERRUPTED)
+        assert engine.process.returncode == INTERRUPTED
         assert _faults(machine) == []
 
 
