@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import (
+    celery_engine,
     container_task,
     loading,
     local_runner,
@@ -41,6 +42,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Measurement]] = {
     "store": store_operations.measure,
     "object-store": object_store.measure,
     "records": record_queries.measure,
+    "celery": celery_engine.measure,
     "kfp-local": local_runner.measure,
 }
 

@@ -190,9 +190,10 @@ class Workspace:
         resolved = {**resolve_arguments(pipeline, parameters), **places}
         root = self.contents.root_of(pipeline, on_warning)
         options = self._checked(options, root)
-        with closing(self.launcher(options, root)) as launcher:
-            if isinstance(launcher, ProcessLauncher):
-                launcher.secrets.check(pipeline_needs(pipeline, resolved))
+        if not options.engine:
+            with closing(self.launcher(options, root)) as launcher:
+                if isinstance(launcher, ProcessLauncher):
+                    launcher.secrets.check(pipeline_needs(pipeline, resolved))
         run_id = run_id or new_id()
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H-%M-%S")
         store = self.store

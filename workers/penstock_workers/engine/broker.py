@@ -50,7 +50,6 @@ _CONFIGURATION: Final[dict[str, Any]] = {
         # Sorted by priority within a queue; Redis has a list for each of these.
         "queue_order_strategy": "priority",
         "priority_steps": list(range(PRIORITIES)),
-        "sep": ":",
         "socket_connect_timeout": _CONNECT_SECONDS,
         "socket_timeout": 30.0,
         "socket_keepalive": True,
