@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
 import pytest
 import yaml
 
-from penstock.artifacts import open_store
 from penstock.execution.options import RunOptions
 from penstock.execution.result import OutputArtifact, Run
-from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
 from penstock.ir import load
 from penstock.model import Reason, State
@@ -24,42 +20,15 @@ from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.api import KubernetesApi
 from penstock_workers.kubernetes.connection import connect
 from tests.documents import INT, TEXT, Group, Shell, given, pipeline
-from tests.services import need
+from tests.integration.kubernetes_service import OTHER, PYTHON, kubernetes_workspace
 
 pytestmark = [pytest.mark.service("kubernetes"), pytest.mark.service("s3")]
-
-PYTHON, OTHER = "python:3.11", "docker.io/library/alpine:latest"
 
 
 @pytest.fixture
 def workspace(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """A workspace of an installation of its own, in a bucket of its own."""
-    from minio import Minio
-
-    endpoint = need("s3")
-    monkeypatch.setenv("KUBECONFIG", need("kubernetes"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", os.environ["PENSTOCK_TEST_S3_ACCESS_KEY"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", os.environ["PENSTOCK_TEST_S3_SECRET_KEY"])
-    bucket = f"kubernetes-{uuid4().hex[:12]}"
-    Minio(
-        endpoint.partition("://")[2],
-        access_key=os.environ["PENSTOCK_TEST_S3_ACCESS_KEY"],
-        secret_key=os.environ["PENSTOCK_TEST_S3_SECRET_KEY"],
-        secure=endpoint.startswith("https"),
-    ).make_bucket(bucket_name=bucket)
-    settings = {
-        "home": str(home),
-        "launcher": "kubernetes",
-        "pipeline_root": f"s3://{bucket}/root",
-        "kubernetes_pull_policy": "IfNotPresent",
-        "kubernetes_image": f"docker.io/library/{PYTHON}",
-        "kubernetes_pull_seconds": "5",
-        "kubernetes_pending_seconds": "5",
-    }
-    with Workspace(load_settings(settings)) as found:
+    with kubernetes_workspace(home, monkeypatch) as found:
         yield found
-    open_store(f"s3://{bucket}/root").delete(f"s3://{bucket}/root")
 
 
 @pytest.fixture

@@ -31,15 +31,16 @@ def order(
     image: str = "alpine",
     platform: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
+    root: str = ROOT,
     **more: Any,
 ) -> LaunchOrder:
     """An order whose pipeline root pods can reach."""
     executor = launching.container(*words, image=image, env=env)
     made = launching.order(Path("/nowhere"), executor, **more)
-    uri = f"{ROOT}/pipeline/{launching.RUN}/train/{made.attempt_id}"
+    uri = f"{root}/pipeline/{launching.RUN}/train/{made.attempt_id}"
     return replace(
         made,
-        run=replace(made.run, pipeline_root=ROOT),
+        run=replace(made.run, pipeline_root=root),
         task_uri=uri,
         output_uris={name: f"{uri}/{name}" for name in made.output_uris},
         platform=cast("Mapping[str, Json]", platform or {}),

@@ -4,6 +4,7 @@ that only how it reads its configuration and sets up its connections.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,8 +51,9 @@ def _read_configuration(configuration: Any, context: str) -> tuple[str, str]:
 
     api = cast("Any", config)
     try:
-        api.load_kube_config(context=context or None, client_configuration=configuration)
-        contexts, current = api.list_kube_config_contexts()
+        file = os.environ.get("KUBECONFIG") or None
+        api.load_kube_config(file, context=context or None, client_configuration=configuration)
+        contexts, current = api.list_kube_config_contexts(file)
         found = next((one for one in contexts if one["name"] == context), current)
         return str(found["name"]), str(found["context"].get("namespace") or "")
     except Exception as problem:
