@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from penstock.cli.app import app
+from penstock.cli.app import add_installed, app
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 
@@ -39,8 +39,13 @@ Shell completion for bash, zsh, fish and PowerShell: `penstock --install-complet
 
 
 def markdown() -> str:
+    add_installed()
     command = typer.main.get_command(app)
     return _HEAD + "".join(_section(command, "penstock", 2))
+
+
+def _is_shown(option: Any) -> bool:
+    return "--help" not in option.opts and not option.hidden
 
 
 def _section(command: Any, name: str, depth: int) -> Iterator[str]:
@@ -50,7 +55,7 @@ def _section(command: Any, name: str, depth: int) -> Iterator[str]:
             yield from _section(child, f"{name} {key}", depth)
         return
     arguments = [one for one in command.params if one.param_type_name == "argument"]
-    options = [one for one in command.params if one.param_type_name == "option" and "--help" not in one.opts]
+    options = [one for one in command.params if one.param_type_name == "option" and _is_shown(one)]
     usage = " ".join([name, *(_metavar(one) for one in arguments), *(["[OPTIONS]"] if options else [])])
     yield f"\n{'#' * depth} {name}\n\n{inspect.cleandoc(command.help or '')}\n\n```text\n{usage}\n```\n"
     rows = [(f"`{_metavar(one)}`", one.help or "") for one in arguments]

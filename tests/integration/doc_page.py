@@ -89,6 +89,9 @@ class Session:
     addresses: Mapping[str, str] = field(default_factory=dict[str, str])
     more: Mapping[str, str] = field(default_factory=dict[str, str])
     _variables: dict[str, str] = field(default_factory=dict[str, str], init=False)
+    _background: list[subprocess.Popen[bytes]] = field(
+        default_factory=list[subprocess.Popen[bytes]], init=False
+    )
 
     def __post_init__(self) -> None:
         work, programs = self.folder / "checkout", self.folder / "bin"
@@ -116,8 +119,11 @@ class Session:
         path.write_text(self._there(file.text), encoding="utf-8")
 
     def run(self, command: str) -> tuple[int, str]:
-        """Exit code, and output with errors in between. A command in the background writes to nowhere."""
-        script = re.sub(r"&\s*$", ">/dev/null 2>&1 &", self._there(command))
+        """Exit code, and output with errors in between. A command in the background writes to a file."""
+        script = self._there(command)
+        if script.rstrip().endswith("&"):
+            self._background.append(self._start(script.rstrip().removesuffix("&")))
+            return 0, ""
         done = subprocess.run(
             ["/bin/sh", "-c", script],
             cwd=self.folder / "checkout",
@@ -134,6 +140,24 @@ class Session:
         for shown, real in self.addresses.items():
             printed = printed.replace(real, shown)
         return done.returncode, printed
+
+    def close(self) -> None:
+        """End what goes on in the background."""
+        for process in self._background:
+            process.terminate()
+        for process in self._background:
+            process.wait(TIMEOUT)
+
+    def _start(self, script: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "background.log").open("ab") as log:
+            return subprocess.Popen(
+                ["/bin/sh", "-c", f"exec {script}"],
+                cwd=self.folder / "checkout",
+                env=self._variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def _there(self, text: str) -> str:
         for shown, real in self.addresses.items():
@@ -162,11 +186,14 @@ def read_page(path: Path) -> Page:
 
 
 def bucket_of(page: Page, opened: ExitStack) -> tuple[dict[str, str], dict[str, str]]:
-    """What stands for BUCKET, and who may use it, for a page with S3 in it."""
+    """What stands for BUCKET, and who may use it, for a page with S3 in it; and which cluster is there."""
+    cluster = (
+        {"KUBECONFIG": os.environ[SERVICES["kubernetes"].variable]} if "kubernetes" in page.services else {}
+    )
     if "s3" not in page.services:
-        return {}, {}
+        return {}, cluster
     bucket = opened.enter_context(fresh_bucket())
-    return {BUCKET: bucket.name}, bucket.variables
+    return {BUCKET: bucket.name}, {**cluster, **bucket.variables}
 
 
 def unlike(expected: tuple[str, ...], printed: str) -> list[str]:
@@ -228,6 +255,7 @@ def record(path: Path) -> None:
             {**addresses, **names},
             more,
         )
+        opened.callback(session.close)
         for step in page.steps:
             if isinstance(step, File):
                 session.write(step)

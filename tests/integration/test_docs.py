@@ -36,7 +36,9 @@ def test_a_page_does_what_it_says(path: Path, tmp_path: Path, request: pytest.Fi
     }
     with ExitStack() as opened:
         names, more = bucket_of(page, opened)
-        check(page, Session(tmp_path, addresses={**addresses, **names}, more=more))
+        session = Session(tmp_path, addresses={**addresses, **names}, more=more)
+        opened.callback(session.close)
+        check(page, session)
 
 
 def check(page: Page, session: Session) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
 
@@ -60,7 +61,8 @@ app.command("gc")(gc.gc)
 app.command("config")(config.config)
 
 
-def _add_installed() -> None:
+@cache
+def add_installed() -> None:
     """The commands that other distributions bring: each entry point is named as its command."""
     for one in entry_points(group="penstock.commands"):
         app.command(one.name)(one.load())
@@ -83,7 +85,7 @@ def execute(arguments: Sequence[str]) -> int:
     if logging.lastResort is not None:
         logging.lastResort.addFilter(KNOWN)
     signal.signal(signal.SIGTERM, interrupt)
-    _add_installed()
+    add_installed()
     command = typer.main.get_command(app)
     try:
         code = command.main(args=list(arguments), prog_name="penstock", standalone_mode=False)

@@ -41,7 +41,9 @@ def run(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Run every task, whatever the cache holds.")
     ] = False,
-    parallel: Annotated[int, typer.Option(min=0, help="Tasks at once; 0 means one per processor.")] = 0,
+    parallel: Annotated[
+        int, typer.Option(min=0, help="Tasks at once; 0 means one per processor, 10 on celery.")
+    ] = 0,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")
     ] = False,
