@@ -32,7 +32,13 @@ _OPEN = (
     .join(attempts, _a.id == _l.attempt_id)
     .where(_l.run_id == sa.bindparam("run"), _a.state == AttemptState.RUNNING.value)
 )
-_STARTED_MANY = sa.select(sa.func.count()).select_from(launches).where(_l.started)
+_STARTED_MANY = (
+    sa.select(sa.func.count())
+    .select_from(launches)
+    .join(attempts, _a.id == _l.attempt_id)
+    .where(_l.started, _a.state == AttemptState.RUNNING.value)
+)
+"""Who was overtaken, or is late, may have written of an attempt that was published meanwhile."""
 _FORGET = sa.delete(launches).where(_ONE)
 
 

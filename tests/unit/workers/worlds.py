@@ -94,7 +94,6 @@ class Cluster:
             return self.deeds.get(order.task_name, succeed)(order)
         with self.lock:
             if order.attempt_id not in self.running and order.attempt_id not in self.ended:
-                assert order.attempt_id not in self.forgotten, "an attempt was started twice"
                 self.starts[order.attempt_id] += 1
                 self.running[order.attempt_id] = order
                 self.most = max(self.most, len(self.running))
@@ -117,7 +116,7 @@ class Cluster:
             self.ended.pop(order.attempt_id, None)
             self.forgotten.add(order.attempt_id)
 
-    def watch(self, on_seen: Callable[[Seen], None], stopped: threading.Event) -> None:
+    def watch(self, on_seen: Callable[[Seen], object], stopped: threading.Event) -> None:
         for seen in list(self.ended.values()):
             on_seen(seen)
 
@@ -150,15 +149,22 @@ def submit(
     return run
 
 
-def worker(store: Store, cluster: Cluster, *, parallel: int = 4, total: int = 0) -> Stepper:
-    """A worker that knows no run yet. Nothing is hurried on: the test is all of the messages."""
+def worker(
+    store: Store,
+    cluster: Cluster,
+    *,
+    parallel: int = 4,
+    total: int = 0,
+    hurry: Callable[[str, float], object] = lambda run_id, seconds: None,
+) -> Stepper:
+    """A worker that knows no run yet. Without `hurry` the test is all of the messages."""
 
     def open_drive(run_id: str) -> Drive:
         control = LocalControl(store, cluster, lambda values: True, "a worker", exclusive=True)
         control.look(run_id)
         return Drive(store, control, run_id, Limits(parallel, total), Asking(cluster), THREADS)
 
-    return Stepper(store, open_drive, lambda run_id, seconds: None)
+    return Stepper(store, open_drive, hurry)
 
 
 def tell(store: Store, cluster: Cluster) -> None:

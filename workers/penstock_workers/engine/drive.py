@@ -76,7 +76,7 @@ class Drive:
         self._look_after_the_end()
         while keep():
             progress = self._publish_ended()
-            progress |= self._launch()
+            progress |= self._launch(keep)
             progress |= self._end()
             if not progress:
                 return
@@ -177,7 +177,7 @@ class Drive:
             {path: self.asking.collect(self._open[path].order, saw) for path, saw in ended.items()}
         )
 
-    def _launch(self) -> bool:
+    def _launch(self, keep: Callable[[], bool]) -> bool:
         now = time.time()
         while self._later and (self._later[0][0] <= now or self._canceling):
             self._take(Step(following=(heapq.heappop(self._later)[1],)))
@@ -194,6 +194,9 @@ class Drive:
         some = startable[: self._room_of_all()]
         for path in startable[len(some) :]:
             self._open[path].again = now + _NO_ROOM_SECONDS
+        if some:
+            # Who was held up since the last look may have been overtaken, and what is ready for us be over.
+            keep()
         return self._ask({path: self.asking.launch(self._open[path].order) for path in some}) or bool(batch)
 
     def _room(self) -> int:
