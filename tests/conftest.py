@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["pytester", "tests.services", "tests.databases"]
+pytest_plugins = ["pytester", "tests.services", "tests.databases", "tests.brokers", "tests.installation"]
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ("PENSTOCK_TEST_", "PENSTOCK_REQUIRE", "PENSTOCK_FULL")

@@ -31,6 +31,7 @@ class Service:
 SERVICES = {
     "corpus": Service("PENSTOCK_TEST_KFP_CORPUS", "the folder of the KFP corpus"),
     "postgres": Service("PENSTOCK_TEST_POSTGRES_URL", "a PostgreSQL where databases may be made"),
+    "redis": Service("PENSTOCK_TEST_REDIS_URL", "a Redis whose databases 1 to 15 may be used"),
     "s3": Service("PENSTOCK_TEST_S3_ENDPOINT", "the URL of an S3 where buckets may be made"),
     "mlflow": Service("PENSTOCK_TEST_MLFLOW_URI", "an MLflow tracking server"),
     "kubernetes": Service("PENSTOCK_TEST_KUBECONFIG", "the kubeconfig of a cluster whose pods reach the S3"),
