@@ -6,7 +6,8 @@ SETUP = @python=$$(sh scripts/python.sh) && "$$python" scripts/setup.py
 PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist loadgroup
 ARGS ?=
 STORE ?=
-comma := ,
+ENGINE ?=
+GROUND_SERVICES = $(if $(STORE)$(ENGINE),corpus postgres s3 $(if $(ENGINE),redis kubernetes),corpus)
 CHECKS := 'ruff check --output-format concise' 'ruff format --check --output-format concise' \
   'lint-imports --no-logo' 'pyright --pythonpath $(PY)'
 
@@ -26,11 +27,12 @@ demo: setup ## run the iris pipeline here and trace its model
 test: setup ## every suite; without its service a test is skipped, with the reason
 	$(PYTEST) $(ARGS)
 
-conformance: setup ## every corpus pipeline, the long ones too; STORE=postgres+s3: with its records there
+conformance: setup ## every corpus pipeline, the long ones too; STORE=postgres+s3, ENGINE=celery: on these
 	@mkdir -p build
-	PENSTOCK_FULL=1 PENSTOCK_TEST_STORE=$(STORE) PENSTOCK_REQUIRE=corpus$(if $(STORE),$(comma)postgres$(comma)s3) \
-	  $(PYTEST) tests/conformance$(if $(STORE),/test_servers.py) --junitxml=build/conformance.xml $(ARGS); \
-	  status=$$?; $(PY) -m tests.conformance.page $(or $(STORE),embedded) build/conformance.xml && exit $$status
+	PENSTOCK_FULL=1 PENSTOCK_TEST_STORE=$(STORE) PENSTOCK_TEST_ENGINE=$(ENGINE) PENSTOCK_REQUIRE='$(GROUND_SERVICES)' \
+	  $(PYTEST) tests/conformance$(if $(STORE),/test_servers.py)$(if $(ENGINE),/test_celery.py) \
+	  --junitxml=build/conformance.xml $(ARGS); status=$$?; \
+	  $(PY) -m tests.conformance.page $(or $(STORE),$(ENGINE),embedded) build/conformance.xml && exit $$status
 
 faults: setup ## kill at every failpoint and at random, all seeds
 	PENSTOCK_FULL=1 $(PYTEST) tests/faults $(ARGS)

@@ -56,6 +56,16 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class OnPods:
+    """What is otherwise where each task is a pod: of another machine, and one that a cluster may refuse."""
+
+    state: str
+    tasks: Structs
+    reason: str
+    outputs: Struct = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     file: str
     state: str
@@ -71,11 +81,13 @@ class Case:
     files: dict[str, str] = field(default_factory=dict[str, str])
     secrets: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     config_maps: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    claims: list[str] = field(default_factory=list[str])
     needs: list[str] = field(default_factory=list[str])
     runs: int = 1
     cached: list[str] = field(default_factory=list[str])
     slow: bool = False
     disagrees: str = ""
+    on_pods: OnPods | None = None
 
     def expected(self, seen: Seen) -> Expectation:
         """The expectation after every alternative that holds has been laid over the case, in their order."""
@@ -147,6 +159,8 @@ def raw_cases(folder: Path = CASES) -> Iterator[tuple[Path, Struct]]:
 def _case(raw: Struct) -> Case:
     known = cast("dict[str, Any]", dict(raw))
     known["alternatives"] = [Alternative(**one) for one in known.get("alternatives", [])]
+    if "on_pods" in known:
+        known["on_pods"] = OnPods(**known["on_pods"])
     return Case(**known)
 
 

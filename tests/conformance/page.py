@@ -27,8 +27,9 @@ RESULTS = Path("docs/conformance.json")
 SETUPS = {
     "embedded": "embedded engine, SQLite and files",
     "postgres+s3": "embedded engine, PostgreSQL and S3",
+    "celery": "Celery workers and Kubernetes pods",
 }
-_MODULES = {"embedded": "test_pipelines", "postgres+s3": "test_servers"}
+_MODULES = {"embedded": "test_pipelines", "postgres+s3": "test_servers", "celery": "test_celery"}
 """Where the corpus is run on each."""
 _TEST = re.compile(r"::test_\w+\[(?P<file>.+)-(?P<way>plain|disguised)\]$")
 _LOCAL = {

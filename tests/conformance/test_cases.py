@@ -21,6 +21,7 @@ from tests.conformance.case import (
     Case,
     Expectation,
     Json,
+    OnPods,
     Struct,
     fits,
     load_cases,
@@ -58,8 +59,10 @@ def test_there_is_one_case_a_file() -> None:
 def test_only_known_keys_are_used() -> None:
     known = {one.name for one in fields(Case)}
     inner = {one.name for one in fields(Alternative)}
+    on_pods = {one.name for one in fields(OnPods)}
     for path, raw in RAW:
         assert raw.keys() <= known, f"{path.name}: {raw['file']}"
+        assert cast("Struct", raw.get("on_pods", {})).keys() <= on_pods, f"{path.name}: {raw['file']}"
         for alternative in cast("list[Struct]", raw.get("alternatives", [])):
             assert alternative.keys() <= inner, f"{path.name}: {raw['file']}"
 
@@ -86,6 +89,14 @@ def test_task_paths_and_records_are_well_formed(case: Case) -> None:
             assert isinstance(state, dict) or state in STATES
         for path in [*where.artifacts, *where.logs]:
             assert path == "" or PATH.fullmatch(path), path
+
+
+@by_file
+def test_what_is_otherwise_on_pods_are_tasks_of_the_case(case: Case) -> None:
+    if case.on_pods is not None:
+        assert len(case.on_pods.reason) > 4
+        assert case.on_pods.tasks.keys() <= case.tasks.keys()
+        assert case.on_pods.state in STATES - {"SKIPPED"}
 
 
 @by_file

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.case import OWN, load_cases
+from tests.conformance.ground import ThisMachine
 from tests.conformance.trial import FULL, check_pipeline
 
 CASES = {case.file: case for case in load_cases(OWN / "cases")}
@@ -19,7 +20,7 @@ CASES = {case.file: case for case in load_cases(OWN / "cases")}
 )
 @pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in sorted(CASES)])
 def test_the_pipeline_does_what_its_case_says(name: str, disguised: bool, home: Path, tmp_path: Path) -> None:
-    check_pipeline(CASES[name], OWN / "pipelines" / name, disguised, home, tmp_path)
+    check_pipeline(CASES[name], OWN / "pipelines" / name, disguised, tmp_path, ThisMachine(home, tmp_path))
 
 
 def test_every_pipeline_has_a_case() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.case import load_cases
+from tests.conformance.ground import ThisMachine
 from tests.conformance.trial import check_pipeline
 
 CASES = {case.file: case for case in load_cases()}
@@ -18,4 +19,4 @@ pytestmark = pytest.mark.corpus
 def test_the_pipeline_does_what_its_case_says(
     name: str, disguised: bool, corpus: Path, home: Path, tmp_path: Path
 ) -> None:
-    check_pipeline(CASES[name], corpus / "pipelines" / name, disguised, home, tmp_path)
+    check_pipeline(CASES[name], corpus / "pipelines" / name, disguised, tmp_path, ThisMachine(home, tmp_path))

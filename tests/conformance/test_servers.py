@@ -14,6 +14,7 @@ import pytest
 
 from penstock.ir import features, load
 from tests.conformance.case import load_cases
+from tests.conformance.ground import ThisMachine
 from tests.conformance.trial import check_pipeline
 from tests.integration.s3_service import fresh_bucket
 
@@ -60,7 +61,9 @@ def servers(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict
 def test_the_pipeline_does_the_same_on_servers(
     name: str, disguised: bool, corpus: Path, home: Path, tmp_path: Path, servers: dict[str, str]
 ) -> None:
-    check_pipeline(CASES[name], corpus / "pipelines" / name, disguised, home, tmp_path, servers)
+    check_pipeline(
+        CASES[name], corpus / "pipelines" / name, disguised, tmp_path, ThisMachine(home, tmp_path, servers)
+    )
 
 
 def test_the_sample_has_every_feature(corpus: Path) -> None:
