@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -81,7 +82,8 @@ def watcher(
 
 
 def _end_with_parent(stopped: threading.Event) -> None:
-    while sys.stdin.buffer.read(1):
+    # Not by the buffer of sys.stdin, whose lock is needed when this process ends.
+    while os.read(sys.stdin.fileno(), 1):
         pass
     stopped.set()
 
