@@ -100,6 +100,12 @@ class Installation:
         worker.wait_for(" ready.")
         return worker
 
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Nobody else who uses the installation does what has this name meanwhile."""
+        with _locked(self.folder / f"{name}.lock"):
+            yield
+
     def told(self) -> str:
         """The ends of its workers' logs."""
         logs = sorted(self.folder.glob("worker-*.log"))
