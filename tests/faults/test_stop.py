@@ -56,6 +56,7 @@ def test_a_second_signal_kills_what_does_not_want_to_end(bare: Bare) -> None:
 
         assert engine.wait() == INTERRUPTED
         assert time.monotonic() - before < 5, "they were given the whole grace of ten seconds"
+    assert machine.lines("term") == 2, "some were told to end more than once"
     assert set(_states(machine).values()) == {"CANCELED"}
     assert _faults(machine) == []
 

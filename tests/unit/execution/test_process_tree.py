@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from penstock.execution.process.process_tree import MARK, ProcessTree, is_alive, open_process, wait_for
+from penstock.execution.process.process_tree import (
+    LINUX,
+    MARK,
+    ProcessTree,
+    is_alive,
+    open_process,
+    wait_for,
+)
 
 
 @pytest.fixture
@@ -82,3 +90,38 @@ def test_all_descendants_are_killed(tmp_path: Path, script: str, count: int) -> 
     tree.kill()
     leader.wait()
     assert list(tree.members()) == []
+
+
+COUNTS = """
+import signal, sys
+number = signal.SIGRTMIN
+signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(1 for _ in iter(lambda: signal.sigtimedwait([number], 0), None)), flush=True)
+"""
+"""How often it got a signal of a kind that is queued, where others of one kind melt into one."""
+
+
+@pytest.mark.skipif(not LINUX, reason="the signals that are queued are Linux's")
+@pytest.mark.parametrize("program", [sys.executable, f"setsid {sys.executable}"])
+def test_each_process_gets_a_signal_once(tmp_path: Path, program: str) -> None:
+    leader = subprocess.Popen(
+        ["sh", "-c", f"trap : RTMIN; {program} -c '{COUNTS}'; :"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={MARK: "a@7", "PATH": os.environ["PATH"]},
+        start_new_session=True,
+    )
+    assert leader.stdin is not None and leader.stdout is not None
+    tree = ProcessTree("a@7", leader.pid, tmp_path, trusted=True)
+    try:
+        assert leader.stdout.readline() == "ready\n"
+        tree.signal(signal.SIGRTMIN)
+        leader.stdin.write("\n")
+        leader.stdin.flush()
+        assert leader.stdout.readline() == "1\n"
+    finally:
+        tree.kill()
+        leader.communicate()

@@ -45,10 +45,12 @@ class ProcessTree:
     trusted: bool
 
     def signal(self, number: int) -> None:
-        """To every process, a new one too as long as its group or its mark is the attempt's."""
+        """To every process, a new one too as long as its group or its mark is the attempt's; to each once, as
+        many take a second SIGTERM for impatience.
+        """
         self._signal_group(number)
         for found in self.members():
-            if found.pid != self.leader:
+            if not (self.trusted and _group(found.pid) == self.leader):
                 self._signal(found.pid, number)
 
     def left_behind(self, seconds: float) -> list[Found]:
@@ -187,6 +189,13 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return "?"
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _group_exists(leader: int) -> bool:
