@@ -28,6 +28,7 @@ from tests.benchmarks import (
 from tests.benchmarks.bench import Bench, open_bench
 from tests.benchmarks.others import Others, await_quiet
 from tests.benchmarks.outcome import Measurement
+from tests.revision import revision
 
 _PATIENCE = 300.0
 _ROOT = Path(__file__).parents[2]
@@ -72,14 +73,14 @@ def main() -> None:
 
 def _measure(bench: Bench, name: str) -> dict[str, Any]:
     others = Others()
-    revision = machine.commit()
+    commit = revision()
     start = time.perf_counter()
     found = MEASUREMENTS[name](bench).to_json()
     share = others.share()
     _tell(f"{name}: {time.perf_counter() - start:.0f} s")
     circumstances = {
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-        "revision": revision,
+        "revision": commit,
         "others": round(share, 3),
         "machine": machine.describe(bench.home),
     }

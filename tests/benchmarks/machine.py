@@ -6,7 +6,6 @@ import os
 import platform
 import sqlite3
 import statistics
-import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -30,16 +29,6 @@ def describe(folder: Path) -> dict[str, str]:
     }
 
 
-def commit() -> str:
-    """The revision measured; `+` when files of the package differ from it."""
-    root = Path(__file__).parents[2]
-    try:
-        found = _git(root, "rev-parse", "--short=12", "HEAD")
-        return f"{found}+" if _git(root, "status", "--porcelain", "--", "core") else found
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def flush_seconds(folder: Path, times: int = 100) -> float:
     """What the disk takes to keep one small write, which every commit pays."""
     file = folder / "flush"
@@ -55,12 +44,6 @@ def flush_seconds(folder: Path, times: int = 100) -> float:
         os.close(handle)
         file.unlink()
     return statistics.median(taken)
-
-
-def _git(root: Path, *words: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *words], check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 def _processor() -> str:

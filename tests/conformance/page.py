@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import TypeAlias
 from penstock._version import __version__
 from penstock.ir import features, load
 from tests.conformance.case import OWN, Case, load_cases
+from tests.revision import revision
 
 PAGE = Path("docs/conformance.md")
 RESULTS = Path("docs/conformance.json")
@@ -190,11 +190,9 @@ def main() -> None:
     setup, results = sys.argv[1], Path(sys.argv[2])
     if setup not in SETUPS:
         sys.exit(f"there is no {setup!r}; there are: {', '.join(SETUPS)}")
-    git = ["git", "rev-parse", "--short=12", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     corpus, own = corpus_rows(Path(os.environ["PENSTOCK_TEST_KFP_CORPUS"])), own_rows()
     known = load_known()
-    now = Results(__version__, commit, f"{datetime.now(UTC):%Y-%m-%d}", *read_results(results, setup))
+    now = Results(__version__, revision(), f"{datetime.now(UTC):%Y-%m-%d}", *read_results(results, setup))
     known[setup] = now
     kept = {
         name: {field: getattr(run, field) for field in Results.__dataclass_fields__}

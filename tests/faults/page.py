@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from penstock.execution.failpoints import NAMES
+from tests.revision import revision
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLACE = ROOT / "docs" / "faults.md"
@@ -58,7 +58,7 @@ def page(notes: Sequence[Note], others: Sequence[tuple[str, str]]) -> str:
     """`others` are further tests: what they say, and how they ended, each time."""
     kills = [note for note in notes if note.group != "server"]
     head = _HEAD.format(
-        commit=_commit(),
+        commit=revision(),
         kills=sum(len(note.flying) for note in kills),
         flying=sum(sum(note.flying) for note in kills),
         lost=sum(note.lost for note in kills),
@@ -133,11 +133,3 @@ def _servers(notes: Sequence[Note]) -> Iterator[str]:
 
 def _verdict(note: Note) -> str:
     return "; ".join(note.problems) or "as undisturbed"
-
-
-def _commit() -> str:
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-    changed = " and changes to it" if git("status", "--porcelain", "--", "core") else ""
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + changed

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from penstock.model import JsonObject
-from tests.faults.workload import constant, dag, given, made_by, output, pipeline, retry, task
+from tests.documents import constant, given, made_by, output
+from tests.faults.workload import dag, pipeline, retry, task
 
+_OUTPUTS = {
+    "total": ("NUMBER_INTEGER", "gather", "total"),
+    "joined": ("STRING", "join", "joined"),
+}
 _COMPLETED = "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
@@ -46,8 +51,7 @@ def large() -> JsonObject:
         [*tasks, _cleanup(tasks)],
         inputs={"doomed": "BOOLEAN"},
         outputs={
-            "total": ("NUMBER_INTEGER", "gather", "total"),
-            "joined": ("STRING", "join", "joined"),
+            **_OUTPUTS,
             "score": ("NUMBER_INTEGER", "nested", "score"),
             "tries": ("NUMBER_INTEGER", "flaky", "tries"),
         },
@@ -68,14 +72,7 @@ def small() -> JsonObject:
         task("cached", "quiet", cached=True),
         *_branches(),
     ]
-    root = dag(
-        [*tasks, _cleanup(tasks)],
-        inputs={"doomed": "BOOLEAN"},
-        outputs={
-            "total": ("NUMBER_INTEGER", "gather", "total"),
-            "joined": ("STRING", "join", "joined"),
-        },
-    )
+    root = dag([*tasks, _cleanup(tasks)], inputs={"doomed": "BOOLEAN"}, outputs=_OUTPUTS)
     return pipeline("faults-small", root, {"for-loop-1": _body(), **_branch_bodies()})
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from penstock.model import Json, JsonObject
+from tests.documents import given
 
 _PROLOGUE = """\
 side=$0
@@ -169,22 +170,6 @@ PARTS: dict[str, Part] = {
     "failing": Part(_FAILING),
     "gate": Part(_GATE),
 }
-
-
-def constant(value: Json) -> Json:
-    return {"runtimeValue": {"constant": value}}
-
-
-def given(name: str) -> Json:
-    return {"componentInputParameter": name}
-
-
-def output(task: str, name: str) -> Json:
-    return {"taskOutputParameter": {"producerTask": task, "outputParameterKey": name}}
-
-
-def made_by(task: str, name: str) -> Json:
-    return {"taskOutputArtifact": {"producerTask": task, "outputArtifactKey": name}}
 
 
 def task(

@@ -159,12 +159,7 @@ class Outbox:
 
         None when another was quicker, or holds it; `by_force` is for a holder who is known to be dead.
         """
-        changed = {
-            "message": message.id,
-            "seen": message.attempts,
-            "seconds": seconds,
-            "content": dump(payload),
-        }
+        changed = _claim(message, payload, seconds)
         with self._database.write() as connection:
             taken = connection.execute(_SEIZE if by_force else _TAKE, changed).rowcount == 1
         if not taken:
@@ -173,12 +168,7 @@ class Outbox:
 
     def keep(self, message: Message, payload: Mapping[str, Json], seconds: float) -> bool:
         """Hold a claimed message for `seconds` more, with a new payload. False when another has it by now."""
-        changed = {
-            "message": message.id,
-            "seen": message.attempts,
-            "seconds": seconds,
-            "content": dump(payload),
-        }
+        changed = _claim(message, payload, seconds)
         with self._database.write() as connection:
             return connection.execute(_KEEP, changed).rowcount == 1
 
@@ -195,3 +185,12 @@ class Outbox:
         }
         with self._database.write() as connection:
             return connection.execute(_HAND_BACK, changed).rowcount == 1
+
+
+def _claim(message: Message, payload: Mapping[str, Json], seconds: float) -> dict[str, Any]:
+    return {
+        "message": message.id,
+        "seen": message.attempts,
+        "seconds": seconds,
+        "content": dump(payload),
+    }

@@ -3,12 +3,20 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from penstock.execution.process.sandbox import Means, Mount, PrivateTmp, means, private_tmp, spawn
+from penstock.execution.process.sandbox import (
+    Means,
+    MemoryMount,
+    Mount,
+    PrivateTmp,
+    means,
+    private_tmp,
+    spawn,
+)
 from penstock.model import Json
 
 FOLDER = Path("/var/penstock/tmp")
@@ -74,10 +82,10 @@ def test_what_the_task_calls_by_a_path_is_found_on_the_machine() -> None:
     assert tmp.host_path(Path("/data/y")) == Path("/data/y")
 
 
-def inside(by: Means, mounts: list[Mount], script: str) -> str:
+def inside(by: Means, mounts: Sequence[Mount | MemoryMount], script: str, scratch: Path | None = None) -> str:
     reading, writing = os.pipe()
     try:
-        child = spawn(["/bin/sh", "-c", script], mounts, by, output=writing)
+        child = spawn(["/bin/sh", "-c", script], mounts, by, output=writing, scratch=scratch)
     finally:
         os.close(writing)
     with os.fdopen(reading) as file:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from penstock.execution.process.sandbox import Means, MemoryMount, Mount, means, spawn
+from penstock.execution.process.sandbox import Means, MemoryMount, Mount, means
+from tests.unit.execution.test_sandbox import inside
 
 FILES = {"user": b"ann", "empty": b"", "it's": b"two\nlines \xff\0", "large": b"x" * 300_000}
 
@@ -20,18 +20,6 @@ def by(request: pytest.FixtureRequest) -> Means:
     if subprocess.run(["unshare", "-Urm", "true"], capture_output=True).returncode:
         pytest.skip("no user namespaces here")
     return request.param
-
-
-def inside(by: Means, mounts: list[Mount | MemoryMount], script: str, scratch: Path | None = None) -> str:
-    reading, writing = os.pipe()
-    try:
-        child = spawn(["/bin/sh", "-c", script], mounts, by, output=writing, scratch=scratch)
-    finally:
-        os.close(writing)
-    with os.fdopen(reading) as file:
-        text = file.read()
-    assert child.wait() == 0, text
-    return text
 
 
 def test_the_child_alone_reads_them_and_nobody_writes(by: Means, tmp_path: Path) -> None:
