@@ -20,19 +20,23 @@ from typing import Any
 
 import pytest
 
-from penstock_workers.kubernetes import stage
+import penstock_workers.kubernetes
 
-PROGRAM = Path(stage.__file__)
+PROGRAM = Path(penstock_workers.kubernetes.__file__).with_name("staging")
+STAGE_IN_FAILED, STAGE_OUT_FAILED = 120, 121
 
 
 class ObjectStore(ThreadingHTTPServer):
-    """GET of any key, POST forms below `allowed`. Answers 503 to the first `broken` requests."""
+    """GET of any key, POST forms below `allowed`. Answers 503 to the first `broken` requests. A key below
+    `moved/` is to be found elsewhere, one below `chunked/` comes in pieces of unknown number.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, bytes] = {}
         self.allowed = "root/train/"
         self.broken = 0
+        self.asked: list[str] = []
 
     @property
     def url(self) -> str:
@@ -43,7 +47,20 @@ class _Handler(BaseHTTPRequestHandler):
     server: ObjectStore  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:
-        data = self.server.objects.get(self.path[1:])
+        key = self.path.removeprefix(self.server.url)[1:]
+        self.server.asked.append(self.path)
+        if key.startswith("moved/"):
+            self.send_response(302)
+            self.send_header("Location", f"/{key.removeprefix('moved/')}")
+            self.end_headers()
+            return
+        if key.startswith("chunked/"):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"2\r\nda\r\n2;x=y\r\nta\r\n0\r\n\r\n")
+            return
+        data = self.server.objects.get(key)
         self._answer(200 if data is not None else 404, data or b"<Code>NoSuchKey</Code>")
 
     def do_POST(self) -> None:
@@ -120,7 +137,8 @@ def shell(text: str) -> tuple[str, str, str]:
 
 
 def test_it_is_written_for_old_pythons() -> None:
-    ast.parse(PROGRAM.read_text("utf-8"), feature_version=(3, 6))
+    for file in PROGRAM.glob("*.py"):
+        ast.parse(file.read_text("utf-8"), feature_version=(3, 6))
 
 
 def test_outputs_are_stored_and_the_report_comes_last(store: ObjectStore, tmp_path: Path) -> None:
@@ -199,7 +217,7 @@ class TestInputs:
         inputs = [self.given(store, tmp_path, sha256="0" * 64)]
         found = run(sheet(store, tmp_path, "true", inputs=inputs))
 
-        assert found.returncode == stage.STAGE_IN_FAILED
+        assert found.returncode == STAGE_IN_FAILED
         failed = report(store)["failed"]
         assert failed["stage"] == "in"
         assert "the content of input artifact 'd' has changed" in failed["text"]
@@ -220,6 +238,24 @@ class TestInputs:
         found = run(sheet(store, tmp_path, "cat", str(tmp_path / "in/data/s/b"), inputs=inputs))
 
         assert found.stdout == b"22"
+
+    @pytest.mark.parametrize("place", ["moved/in/data", "chunked/in/data"])
+    def test_an_input_comes_as_web_servers_send_it(
+        self, store: ObjectStore, tmp_path: Path, place: str
+    ) -> None:
+        inputs = [self.given(store, tmp_path, files=[{"name": "", "url": f"{store.url}/{place}"}])]
+        found = run(sheet(store, tmp_path, "cat", str(tmp_path / "in" / "data"), inputs=inputs))
+
+        assert found.stdout == b"data"
+
+    def test_an_input_comes_through_the_proxy_that_is_set(self, store: ObjectStore, tmp_path: Path) -> None:
+        store.objects["in/data"] = b"data"
+        files = [{"name": "", "url": "http://no.such.host/in/data"}]
+        wanted = sheet(store, tmp_path, "true", inputs=[self.given(store, tmp_path, files=files)])
+
+        run(wanted, http_proxy=store.url, no_proxy="127.0.0.1")
+
+        assert store.asked == ["http://no.such.host/in/data"]
 
     def test_a_store_that_is_away_for_a_moment_is_tried_again(
         self, store: ObjectStore, tmp_path: Path
@@ -313,14 +349,14 @@ class TestOutputs:
         filled = text.format(root=tmp_path / "task", outputs=tmp_path / "outputs")
         found = run(sheet(store, tmp_path, *shell(filled)))
 
-        assert found.returncode == stage.STAGE_OUT_FAILED
+        assert found.returncode == STAGE_OUT_FAILED
         assert sentence in report(store)["failed"]["text"]
 
     def test_a_store_that_refuses_is_said_in_its_words(self, store: ObjectStore, tmp_path: Path) -> None:
         store.allowed = "elsewhere/"
         found = run(sheet(store, tmp_path, "true"))
 
-        assert found.returncode == stage.STAGE_OUT_FAILED
+        assert found.returncode == STAGE_OUT_FAILED
         assert b"the policy does not allow this key" in found.stderr
 
 

@@ -22,7 +22,7 @@ STAGE_OUT: Final = "penstock-out"
 PROGRAM: Final = "/penstock"
 SHARED: Final = "/penstock-pod"
 ENVIRONMENT: Final = "/penstock-environment"
-STAGING: Final = ("python3", "-ISu", f"{PROGRAM}/stage.py")
+STAGING: Final = ("python3", "-ISu", PROGRAM)
 GRACE_SECONDS: Final = 30
 _USER: Final = 65532
 
@@ -40,20 +40,22 @@ class PodSettings:
 
 
 @functools.cache
-def program() -> tuple[str, str]:
-    """(name of its config map, text) of the staging program. Another text is another config map."""
-    text = Path(__file__).with_name("stage.py").read_text("utf-8")
-    return f"penstock-stage-{hashlib.sha256(text.encode()).hexdigest()[:16]}", text
+def program() -> tuple[str, Mapping[str, str]]:
+    """(name of its config map, text by file) of the staging program. Another text is another config map."""
+    folder = Path(__file__).with_name("staging")
+    files = {one.name: one.read_text("utf-8") for one in sorted(folder.glob("*.py"))}
+    digest = hashlib.sha256("\0".join([*files, *files.values()]).encode()).hexdigest()
+    return f"penstock-stage-{digest[:16]}", files
 
 
 def program_map() -> JsonObject:
-    name, text = program()
+    name, files = program()
     labels: JsonObject = {"app.kubernetes.io/managed-by": "penstock", names.KIND: "program"}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": name, "labels": labels},
-        "data": {"stage.py": text},
+        "data": dict[str, Json](files),
         "immutable": True,
     }
 
