@@ -19,6 +19,7 @@ LABELS = {"disktype": "ssd", "disk": "ssd"}
 """What the pipelines select nodes by."""
 _PATIENCE = 60.0
 _LOOK = 0.1
+_PROVISION_EVERY = 0.3
 
 
 @dataclass
@@ -57,6 +58,10 @@ class Cluster:
     def pods(self, selector: str = "") -> list[Any]:
         return self.api.list_namespaced_pod(self.namespace, label_selector=selector).items
 
+    def delete_pod(self, name: str, grace: int | None = None) -> None:
+        """As a person does; `grace` in seconds, what the pod says by default."""
+        self.api.delete_namespaced_pod(name, self.namespace, grace_period_seconds=grace)
+
     def give_secret(self, name: str, values: Mapping[str, str]) -> None:
         with _once():
             self.api.create_namespaced_secret(
@@ -91,7 +96,7 @@ class Cluster:
         stopped = threading.Event()
 
         def provision() -> None:
-            while not stopped.wait(_LOOK):
+            while not stopped.wait(_PROVISION_EVERY):
                 with suppress(ApiException):
                     self._give_volumes(known)
 

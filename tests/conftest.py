@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["pytester", "tests.services", "tests.databases", "tests.brokers", "tests.installation"]
+pytest_plugins = [
+    "pytester",
+    "tests.services",
+    "tests.databases",
+    "tests.brokers",
+    "tests.installation",
+    "tests.turns",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ("PENSTOCK_TEST_", "PENSTOCK_REQUIRE", "PENSTOCK_FULL")

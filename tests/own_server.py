@@ -49,6 +49,10 @@ class OwnServer:
         """The folder of its data, its log, and what it leaves while it runs."""
         return self.folder / self.name
 
+    def settings(self) -> dict[str, str]:
+        """What else its script is told."""
+        return {}
+
     def start(self) -> None:
         """Comes back when it answers. Started before, it stays as it is."""
         _end(self._begin("start"))
@@ -101,7 +105,7 @@ class OwnServer:
         ports = dict(zip(self.variables, map(str, self.ports), strict=True))
         return subprocess.Popen(
             [Path(need("servers")) / self.name, verb],
-            env={**os.environ, "SERVICES_STATE": str(self.folder), **ports},
+            env={**os.environ, "SERVICES_STATE": str(self.folder), **ports, **self.settings()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -295,9 +295,17 @@ class _Judgement:
                         yield f"'{task['path']}' puts out an artifact {one['id']} that is not recorded"
 
     def files(self) -> Iterator[str]:
-        """In the run's own folder of the artifact store there is nothing but what is recorded."""
+        """In the run's own folder of the artifact store there is nothing but what is recorded, and what pods
+        say of themselves. Of one that was lost, what it had put out before may be there too.
+        """
         recorded = [row["uri"] for row in self._made]
+        lost = {
+            one["id"] for one in self._attempts if one["state"] == "LOST" and one["launcher"] != "process"
+        }
+        said = lost | {f"{one['id']}.penstock" for one in self._attempts}
         for uri in self._records.stored(self._run["pipeline_root"]):
+            if not said.isdisjoint(uri.split("/")):
+                continue
             if self._records.is_unfinished(uri):
                 yield f"an unfinished {uri} is left among the artifacts"
             elif f"/{self._run['id']}/" in uri and not any(_is_at_or_below(uri, one) for one in recorded):

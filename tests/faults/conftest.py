@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pytest
 
 from penstock.model import JsonObject
-from tests.faults import workload
+from tests.faults import reliability, workload
 from tests.faults.machine import Machine
 from tests.faults.page import PLACE, PROPERTY, Note, page
 from tests.faults.scenarios import Scenarios
@@ -69,7 +69,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """The page is written by the one process that hears of every test, when all of them were asked for."""
     notes: list[Note] = []
     others: list[tuple[str, str]] = []
+    troubles: list[reliability.Trouble] = []
     for report in _reports:
+        if "test_workers" in report.nodeid:
+            told = [str(text) for name, text in report.user_properties if name == reliability.PROPERTY]
+            troubles += map(reliability.Trouble.from_text, told)
+            continue
         found = [Note.from_text(str(text)) for name, text in report.user_properties if name == PROPERTY]
         notes += found
         if not found and "test_checker" not in report.nodeid:
@@ -78,3 +83,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     whole = not session.config.option.keyword and sum(1 for note in notes if note.group == "random") >= 20
     if whole and not hasattr(session.config, "workerinput"):
         PLACE.write_text(page(notes, others), encoding="utf-8")
+    if troubles and not hasattr(session.config, "workerinput"):
+        reliability.write(troubles)
