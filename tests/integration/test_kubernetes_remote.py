@@ -246,6 +246,17 @@ def test_an_unschedulable_pod_says_why(workspace: Workspace, launcher: Kubernete
     assert seen.why.startswith("no node can take the pod of task 'train': 0/1 nodes are available")
 
 
+def test_a_volume_that_is_not_there_is_told(workspace: Workspace, launcher: KubernetesLauncher) -> None:
+    volume = {"secretName": "no-such-secret", "mountPath": "/keys"}
+    order = script(workspace, "true", platform={"secretAsVolume": [volume]})
+    with watching(launcher) as told:
+        launch(launcher, order)
+        seen = told.until(lambda one: bool(one.why))
+
+    assert seen.why.startswith("the pod of task 'train' cannot be set up: MountVolume.SetUp failed")
+    assert 'secret "no-such-secret" not found' in seen.why
+
+
 def test_an_attempt_that_is_ended_is_canceled_and_what_it_wrote_is_kept(
     workspace: Workspace, launcher: KubernetesLauncher, api: KubernetesApi
 ) -> None:

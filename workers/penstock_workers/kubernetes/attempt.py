@@ -25,6 +25,7 @@ from penstock_workers.kubernetes.diagnosis import (
     vanished,
 )
 from penstock_workers.kubernetes.maker import Plan, PodMaker, refused
+from penstock_workers.kubernetes.obstacles import Obstacles
 from penstock_workers.kubernetes.pod import MAIN
 from penstock_workers.kubernetes.reaper import Reaper
 from penstock_workers.kubernetes.watcher import Expected, Watcher
@@ -83,6 +84,7 @@ class PodAttempt:
         self._stopped_at = 0.0
         self._stop_sent = False
         self._waiting = threading.Lock()
+        self._obstacles = Obstacles(around.collector.api, around.collector.patience)
         self._live = _LiveLog(around.collector.api, plan.name, on_line) if on_line else None
         self.waits_for = ""
 
@@ -161,6 +163,7 @@ class PodAttempt:
         if self._live is not None and main_started(pod):
             self._live.start()
         seen = collector.diagnose(self._order, pod, gone=gone)
+        seen = self._obstacles.judge(pod, self._order.task_name, seen)
         self.waits_for = self._around.watcher.trouble or seen.error
         if seen.standing is Standing.STUCK:
             collector.give_up(pod, seen)

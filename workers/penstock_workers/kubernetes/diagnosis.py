@@ -17,6 +17,7 @@ from penstock.execution.manifest import Outcome
 from penstock.model import Json, JsonObject, Reason
 from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.pod import MAIN, STAGE_IN, STAGE_OUT
+from penstock_workers.kubernetes.wording import pull_failure, sentence, start_failure
 
 _NEVER_PULLED: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 _NOT_PULLED: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
@@ -142,7 +143,7 @@ def _failed_pod(seen: _Pod, what: str) -> tuple[Outcome, Reason, str] | None:
         text = f"{what} was stopped after {limit} seconds, the time it is allowed"
         return Outcome.FAILED, Reason.DEADLINE, text
     if seen.reason == "Evicted":
-        return Outcome.FAILED, Reason.EVICTED, f"the pod of {what} was evicted: {_sentence(seen.message)}"
+        return Outcome.FAILED, Reason.EVICTED, f"the pod of {what} was evicted: {sentence(seen.message)}"
     for one in seen.conditions("DisruptionTarget"):
         cause = str(one.get("reason"))
         if cause in _DISRUPTIONS:
@@ -153,7 +154,7 @@ def _failed_pod(seen: _Pod, what: str) -> tuple[Outcome, Reason, str] | None:
     if seen.reason in ("NodeLost", "NodeShutdown", "Shutdown", "Terminated"):
         return Outcome.LOST, Reason.LOST, f"the pod of {what} is lost: its node went down"
     if seen.reason in ("UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "NodeAffinity"):
-        return Outcome.LOST, Reason.LOST, f"its node refused the pod of {what}: {_sentence(seen.message)}"
+        return Outcome.LOST, Reason.LOST, f"its node refused the pod of {what}: {sentence(seen.message)}"
     return None
 
 
@@ -182,10 +183,10 @@ def _failed_container(seen: _Pod, what: str, main: JsonObject) -> tuple[Outcome,
         return (
             Outcome.FAILED,
             Reason.EXIT_CODE,
-            f"{what} cannot be started: {_start(str(ended.get('message')))}",
+            f"{what} cannot be started: {start_failure(str(ended.get('message')))}",
         )
     if not ended:
-        text = f"the pod of {what} failed: {_sentence(seen.message or seen.reason or 'it does not say why')}"
+        text = f"the pod of {what} failed: {sentence(seen.message or seen.reason or 'it does not say why')}"
         return Outcome.LOST, Reason.LOST, text
     code = _code(main)
     if why == "ContainerStatusUnknown" or code is None:
@@ -200,24 +201,24 @@ def _failed_container(seen: _Pod, what: str, main: JsonObject) -> tuple[Outcome,
 
 
 def _waiting(seen: _Pod, what: str, now: float, patience: Patience) -> Diagnosis:
-    age = now - (seen.time(seen.meta.get("creationTimestamp")) or now)
+    age = seen.age(now)
     for name, state in seen.waiting():
         why, said = str(state.get("reason") or ""), str(state.get("message") or "")
         if why in _NEVER_PULLED | _NOT_PULLED:
             image = seen.image(name)
-            text = f"image '{image}' of {what} cannot be pulled: {_pull(said, why)}"
+            text = f"image '{image}' of {what} cannot be pulled: {pull_failure(said, why)}"
             definite = why in _NEVER_PULLED or _NO_SUCH_IMAGE.search(said)
             if age > (min(_SOON, patience.pull) if definite else patience.pull):
                 return Diagnosis(Standing.STUCK, Outcome.FAILED, Reason.IMAGE, text)
             return Diagnosis(Standing.WAITING, error=text)
         if why in _NOT_CREATED:
-            text = f"the container of {what} cannot be made: {_sentence(said or why)}"
+            text = f"the container of {what} cannot be made: {sentence(said or why)}"
             if age > min(_SOON, patience.pull):
                 return Diagnosis(Standing.STUCK, Outcome.FAILED, Reason.INPUT, text)
             return Diagnosis(Standing.WAITING, error=text)
     for one in seen.conditions("PodScheduled"):
         if one.get("status") == "False":
-            why = _sentence(str(one.get("message") or one.get("reason")))
+            why = sentence(str(one.get("message") or one.get("reason")))
             text = f"no node can take the pod of {what}: {why}"
             if patience.pending and age > patience.pending:
                 return Diagnosis(Standing.STUCK, Outcome.FAILED, Reason.UNSCHEDULABLE, text)
@@ -257,6 +258,9 @@ class _Pod:
     def deleted_at(self) -> float | None:
         """When its deletion is, or was, to be done."""
         return self.time(self.meta.get("deletionTimestamp"))
+
+    def age(self, now: float) -> float:
+        return now - (self.time(self.meta.get("creationTimestamp")) or now)
 
     def ended_by_deletion(self) -> bool:
         """Whether it failed because it was deleted, and was not just deleted after it had failed."""
@@ -358,6 +362,11 @@ def is_over(pod: JsonObject) -> bool:
     return _Pod(pod).phase in ("Succeeded", "Failed")
 
 
+def age_of(pod: JsonObject, now: float) -> float:
+    """In seconds, since it was made."""
+    return _Pod(pod).age(now)
+
+
 def may_have_run(pod: JsonObject) -> bool:
     """Whether a node has had it: one that was lost may not tell."""
     return bool(_Pod(pod).node)
@@ -366,28 +375,3 @@ def may_have_run(pod: JsonObject) -> bool:
 def _code(state: JsonObject) -> int | None:
     found = cast("JsonObject", state.get("terminated") or {}).get("exitCode")
     return found if isinstance(found, int) else None
-
-
-def _sentence(message: str) -> str:
-    text = " ".join(message.split()).rstrip(". ")
-    return text if len(text) <= 400 else f"{text[:399]}…"
-
-
-def _pull(message: str, reason: str) -> str:
-    """Without the kubelet's own wrapping, which says the image's name up to four times."""
-    text = _sentence(message)
-    for mark in (
-        "rpc error: ",
-        "desc = ",
-        "failed to pull and unpack image ",
-        "failed to resolve reference ",
-    ):
-        text = text.rpartition(mark)[2] if mark in text else text
-    text = re.sub(r'^(Back-off pulling image )?"[^"]*": ?', "", text)
-    return text or reason
-
-
-def _start(message: str) -> str:
-    """runc's own reason, from behind its `exec: "…": `."""
-    found = re.search(r'exec: ("[^"]*": .*?)(: unknown)?$', _sentence(message))
-    return found[1] if found else _sentence(message)

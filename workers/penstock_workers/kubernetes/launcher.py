@@ -30,6 +30,7 @@ from penstock_workers.kubernetes.diagnosis import Patience, Standing, vanished
 from penstock_workers.kubernetes.environments import PodEnvironments
 from penstock_workers.kubernetes.faults import UnreachableError
 from penstock_workers.kubernetes.maker import PodMaker, refused
+from penstock_workers.kubernetes.obstacles import Obstacles
 from penstock_workers.kubernetes.pod import MAIN, PodSettings
 from penstock_workers.kubernetes.reaper import POLICIES, Keeping, Reaper
 from penstock_workers.kubernetes.shape import Shape, shape_of
@@ -165,7 +166,8 @@ class KubernetesLauncher:
 
     def watch(self, on_seen: Callable[[Seen], None], stopped: threading.Event) -> None:
         api = self._quick
-        witness = Witness(on_seen, self._collector.give_up, self._patience)
+        obstacles = Obstacles(api, self._patience)
+        witness = Witness(on_seen, self._collector.give_up, self._patience, add=obstacles.judge)
 
         def take(pod: JsonObject, gone: bool) -> None:
             if not stopped.is_set():

@@ -40,7 +40,7 @@ class _Case:
 
 class Witness:
     """`take` hears of every change of a pod; `look` is to be called about each second, for what comes with
-    time. `give_up` removes a pod that will come to nothing.
+    time. `give_up` removes a pod that will come to nothing; `add` knows more of one that waits.
     """
 
     def __init__(
@@ -49,9 +49,11 @@ class Witness:
         give_up: Callable[[JsonObject, Diagnosis], None],
         patience: Patience,
         *,
+        add: Callable[[JsonObject, str, Diagnosis], Diagnosis] = lambda pod, task, seen: seen,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._on_seen = on_seen
+        self._add = add
         self._give_up = give_up
         self._patience = patience
         self._clock = clock
@@ -85,12 +87,16 @@ class Witness:
 
     def look(self, trouble: str = "") -> None:
         """`trouble` is why nothing is heard of pods at the moment."""
-        stuck: list[tuple[_Case, Diagnosis]] = []
         with self._lock:
-            for name, case in list(self._cases.items()):
-                if self._tell_end(name, case):
+            cases = list(self._cases.items())
+        stuck: list[tuple[_Case, Diagnosis]] = []
+        for name, case in cases:
+            added = self._add(case.pod, _task(case.pod), self._diagnose(case))
+            with self._lock:
+                if name not in self._cases or self._tell_end(name, case):
                     continue
                 seen = self._diagnose(case)
+                seen = added if seen.standing is Standing.WAITING and not seen.error else seen
                 if seen.standing is Standing.STUCK and self._clock() >= case.give_up_after:
                     stuck.append((case, seen))
                 waits = seen.standing is not Standing.RUNNING
@@ -103,8 +109,7 @@ class Witness:
                 logger.warning("pod %s cannot be given up yet: %s", names.name_of(case.pod), problem)
 
     def _diagnose(self, case: _Case) -> Diagnosis:
-        task = names.annotations_of(case.pod).get(names.TASK, "")
-        return diagnose(case.pod, task, self._clock(), self._patience)
+        return diagnose(case.pod, _task(case.pod), self._clock(), self._patience)
 
     def _tell_end(self, name: str, case: _Case) -> bool:
         """Whether it has ended."""
@@ -171,6 +176,10 @@ def _ours(marks: Mapping[str, str]) -> dict[str, str]:
 def _attempt(pod: JsonObject) -> tuple[str, str]:
     labels = names.labels_of(pod)
     return labels.get(names.RUN, ""), labels.get(names.ATTEMPT, "")
+
+
+def _task(pod: JsonObject) -> str:
+    return names.annotations_of(pod).get(names.TASK, "")
 
 
 def _created(pod: JsonObject) -> float:
