@@ -17,10 +17,14 @@ from penstock.model import Json
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """An attempt that cannot be started yet: why, in one sentence, and when to try again (in seconds)."""
+    """An attempt that cannot be started yet: why, in one sentence, and when to try again (in seconds).
+
+    `silence`: what has to be asked does not answer.
+    """
 
     why: str
     seconds: float = 1.0
+    silence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ class Engine(Protocol):
     name: str
     launcher: str
 
-    def check(self, pipeline_root: str) -> None:
-        """Whether runs can be given to it. Raises InvalidInputError, saying what is missing."""
+    def check(self, pipeline_root: str, launcher: str) -> None:
+        """Whether runs with these can be given to it. Raises InvalidInputError, saying what is missing."""
         ...
 
     def start(self, run: RunRecord) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, TypeAlias, cast
 
 from penstock.artifacts import ArtifactStore
@@ -125,10 +125,15 @@ def open_launcher(name: str, request: LauncherRequest) -> Launcher:
 
     Touches nothing outside of this process. Raises InvalidInputError, naming what is installed.
     """
+    return cast("LauncherFactory", find_launcher(name).load())(request)
+
+
+def find_launcher(name: str) -> EntryPoint:
+    """Raises InvalidInputError, naming what is installed."""
     found = entry_points(group=GROUP)
     for one in found:
         if one.name == name:
-            return cast("LauncherFactory", one.load())(request)
+            return one
     installed = ", ".join(sorted({"process", *found.names}))
     remedy = "; install it with: pip install penstock-workers" if name == "kubernetes" else ""
     raise InvalidInputError(f"no launcher '{name}' is installed; installed: {installed}{remedy}")

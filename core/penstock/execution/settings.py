@@ -98,6 +98,12 @@ SETTINGS = (
     Setting(
         "max_pods", "how many pods of all runs there may be at once; 0 means no limit", "0", foreign=True
     ),
+    Setting(
+        "give_up_seconds",
+        "how long workers ask what does not answer, cluster or store, until a task fails; 0 means for ever",
+        "3600",
+        foreign=True,
+    ),
     Setting("installation", "tells this installation's pods from others'; by default from the database"),
     Setting("kubernetes_context", "the context in KUBECONFIG; its current one by default", foreign=True),
     Setting("kubernetes_namespace", "where pods are made; the context's namespace by default", foreign=True),

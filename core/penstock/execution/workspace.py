@@ -310,10 +310,9 @@ class Workspace:
         if name == EMBEDDED:
             return replace(options, engine="")
         engine = open_engine(name, self)
-        engine.check(pipeline_root)
-        launcher = options.launcher or self.settings.launcher
-        if launcher == ProcessLauncher.name:
-            launcher = engine.launcher
+        chosen = self.settings.origins.get("launcher", "default") != "default"
+        launcher = options.launcher or (self.settings.launcher if chosen else engine.launcher)
+        engine.check(pipeline_root, launcher)
         return replace(options, engine=name, launcher=launcher)
 
     def _follow(

@@ -42,9 +42,7 @@ _LATE = (
     .where(_g.engine == sa.bindparam("by"), _g.due_at <= _NOW - sa.bindparam("seconds", type_=SECONDS))
     .order_by(_g.due_at)
     .limit(sa.bindparam("many"))
-    .with_for_update(skip_locked=True)
 )
-_PUT_OFF = sa.update(agenda).where(_RUN).values(due_at=_NOW)
 _REMOVE = sa.delete(agenda).where(_RUN)
 
 
@@ -76,12 +74,12 @@ class Agenda:
             "engine": engine,
             "queue": queue,
             "priority": priority,
-            "due_at": 0.0,
             "failures": 0,
             "error": "",
         }
         with self._database.write() as connection:
-            if connection.execute(insert_if_absent(connection, agenda), row).rowcount == 0:
+            new = insert_if_absent(connection, agenda).values(due_at=_NOW)
+            if connection.execute(new, row).rowcount == 0:
                 connection.execute(_WAKE, {"run": run_id})
 
     def get(self, run_id: str) -> Appointment | None:
@@ -129,12 +127,10 @@ class Agenda:
         with self._database.write() as connection:
             connection.execute(_FAIL, {"run": run_id, "sentence": plain(error), "seconds": seconds})
 
-    def late(self, engine: str, seconds: float, limit: int = 100) -> list[Appointment]:
-        """Runs whose step has been due for `seconds`, longest first; they come again after as long."""
-        with self._database.write() as connection:
+    def late(self, engine: str, seconds: float, limit: int = 10_000) -> list[Appointment]:
+        """Runs whose step has been due for `seconds`, longest first."""
+        with self._database.read() as connection:
             rows = connection.execute(_LATE, {"by": engine, "seconds": seconds, "many": limit}).all()
-            if rows:
-                connection.execute(_PUT_OFF, [{"run": row[0]} for row in rows])
         return [Appointment(*row) for row in rows]
 
     def remove(self, run_id: str) -> None:

@@ -26,10 +26,11 @@ def late(store: Store) -> list[str]:
 
 
 def test_a_new_run_is_due_and_says_where_its_messages_go(store: Store, planned: str) -> None:
-    (found,) = store.agenda.late("celery", 60.0)
+    (found,) = store.agenda.late("celery", 0.0)
+    assert 0.0 <= found.late < 60.0
     assert (found.run_id, found.engine, found.queue, found.priority) == (planned, "celery", "gpu", 3)
     assert store.agenda.late("another", 0.0) == []
-    assert store.agenda.late("celery", 60.0) == [], "who was told of it has a minute"
+    assert store.agenda.late("celery", 60.0) == []
 
 
 def test_a_run_is_left_alone_while_a_step_is_done_and_until_the_next(store: Store, planned: str) -> None:

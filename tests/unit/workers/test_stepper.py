@@ -9,6 +9,7 @@ import pytest
 
 from penstock.execution.launcher import LauncherError
 from penstock.execution.options import RunOptions
+from penstock.execution.order import LaunchOrder
 from penstock.model import Reason, State
 from penstock.store import AttemptState, RunRecord, Store
 from penstock_workers.engine import stepper as stepping
@@ -117,6 +118,30 @@ def test_a_cluster_that_does_not_answer_is_waited_for(store: Store, monkeypatch:
     run = submit(store, Shell("train"))
 
     assert to_the_end(store, run, cluster, [worker(store, cluster)], random.Random(4)) is State.SUCCEEDED
+
+
+def test_a_cluster_that_never_answers_is_given_up(store: Store) -> None:
+    def silent(order: LaunchOrder) -> Exception | None:
+        return LauncherError("the cluster does not answer") if order.task_name == "lost" else None
+
+    cluster = Cluster(refusing=silent)
+    run = submit(store, Shell("lost"), Shell("good"))
+    one = worker(store, cluster, patience=0.0)
+
+    assert to_the_end(store, run, cluster, [one], random.Random(4)) is State.FAILED
+    record = store.tasks.get(run.id, "lost")
+    assert record.reason is Reason.REFUSED
+    assert record.error == "task 'lost' was given up after 0 s: the cluster does not answer"
+    assert store.tasks.get(run.id, "good").state is State.SUCCEEDED
+
+
+def test_a_quota_that_is_used_up_is_waited_for(store: Store) -> None:
+    waiting = [Waits("the quota is used up", 0.0)] * 3
+    cluster = Cluster(refusing=lambda order: waiting.pop() if waiting else None)
+    run = submit(store, Shell("train"))
+    one = worker(store, cluster, patience=0.0)
+
+    assert to_the_end(store, run, cluster, [one], random.Random(4)) is State.SUCCEEDED
 
 
 def test_a_fault_of_ours_fails_the_task(store: Store) -> None:

@@ -4,6 +4,7 @@ when the test says so.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections import Counter
@@ -155,6 +156,7 @@ def worker(
     *,
     parallel: int = 4,
     total: int = 0,
+    patience: float = math.inf,
     hurry: Callable[[str, float], object] = lambda run_id, seconds: None,
 ) -> Stepper:
     """A worker that knows no run yet. Without `hurry` the test is all of the messages."""
@@ -162,7 +164,7 @@ def worker(
     def open_drive(run_id: str) -> Drive:
         control = LocalControl(store, cluster, lambda values: True, "a worker", exclusive=True)
         control.look(run_id)
-        return Drive(store, control, run_id, Limits(parallel, total), Asking(cluster), THREADS)
+        return Drive(store, control, run_id, Limits(parallel, total, patience), Asking(cluster), THREADS)
 
     return Stepper(store, open_drive, hurry)
 

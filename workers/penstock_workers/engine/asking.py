@@ -66,12 +66,21 @@ def _answer(order: LaunchOrder, ask: Callable[[], Answer]) -> Answer:
     except StoreError:
         raise
     except (PenstockError, OSError) as error:
-        return Waits(str(error), random.uniform(*_UNREACHED_SECONDS))
+        return Waits(str(error), random.uniform(*_UNREACHED_SECONDS), silence=True)
     except Exception as error:
         logger.exception("attempt %s of task %s broke penstock", order.attempt_id, order.path)
         text = KNOWN.mask(f"penstock failed while it ran this task: {type(error).__name__}: {error}")
+    return _failed(order, text)
+
+
+def given_up(order: LaunchOrder, waits: Waits, seconds: float) -> OutputManifest:
+    """The end of an attempt that waited in vain for an answer."""
+    return _failed(order, f"task '{order.task_name}' was given up after {seconds:.0f} s: {waits.why}")
+
+
+def _failed(order: LaunchOrder, error: str) -> OutputManifest:
     return OutputManifest(
-        order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=text, ended_at=time.time()
+        order.attempt_id, Outcome.FAILED, reason=Reason.REFUSED, error=error, ended_at=time.time()
     )
 
 

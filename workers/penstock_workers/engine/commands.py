@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from penstock.errors import InvalidInputError
+from penstock.execution.options import RunOptions
 from penstock.execution.secrets.known import KNOWN
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
@@ -38,6 +39,7 @@ def worker(
     """Drive runs that were started with --on celery."""
     from penstock_workers.engine.broker import Broker
     from penstock_workers.engine.engine import CeleryEngine
+    from penstock_workers.engine.opening import Opener, launcher_name, remote_launcher
     from penstock_workers.engine.serving import Steppers
     from penstock_workers.engine.supervising import WatcherProcess
 
@@ -45,7 +47,10 @@ def worker(
         raise InvalidInputError(f"--pool must be one of {', '.join(_POOLS)}, not '{pool}'")
     _log(log_level)
     with Workspace(load_settings()) as workspace:
-        CeleryEngine(workspace).check(workspace.settings.pipeline_root)
+        name = launcher_name(workspace.settings)
+        CeleryEngine(workspace).check(workspace.settings.pipeline_root, name)
+        remote_launcher(workspace, RunOptions(launcher=name)).close()
+        Opener(workspace).close()
         workspace.store.agenda.late(CeleryEngine.name, 0.0, limit=1)
     broker = Broker(workspace.settings)
     steppers = Steppers(workspace.settings, broker)

@@ -7,6 +7,7 @@ steps because most runs stay with a worker that knows them.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from penstock.model import ROOT, JsonObject, State
 from penstock.planner.settle import CONTAINERS
 from penstock.planner.verdict import kind_of
 from penstock.store import Store
-from penstock_workers.engine.asking import Answer, Asking
+from penstock_workers.engine.asking import Answer, Asking, given_up
 from penstock_workers.remote import Waits
 
 BATCH: Final = 16
@@ -32,22 +33,26 @@ _NO_ROOM_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Attempts at once: of this run, and of all runs (0: as many as there are)."""
+    """Attempts at once: of this run, and of all runs (0: as many as there are). An attempt is given up after
+    `patience` seconds in which what has to be asked about it did not answer.
+    """
 
     run: int
     total: int = 0
+    patience: float = math.inf
 
 
 @dataclass(slots=True)
 class _Open:
     """An attempt that is not published. `started`: it goes on without us. `ending`: it was asked to end.
-    Before `again` (seconds since the epoch) nothing is asked about it.
+    Before `again` (seconds since the epoch) nothing is asked about it; since `silent` nobody answers.
     """
 
     order: LaunchOrder
     started: bool = False
     ending: bool = False
     again: float = 0.0
+    silent: float = 0.0
 
 
 @dataclass(slots=True)
@@ -235,18 +240,28 @@ class Drive:
             path for path, answer in answers.items() if answer is None and not self._open[path].started
         ]
         self.store.launches.started(self.run_id, [self._open[path].order.attempt_id for path in started])
+        manifests: dict[str, OutputManifest] = {}
         for path, answer in answers.items():
             one = self._open[path]
             one.again = 0.0
-            if answer is None:
-                one.started = True
-            elif isinstance(answer, Waits):
-                self.store.launches.waits(self.run_id, one.order.attempt_id, answer.why)
-                one.again = time.time() + answer.seconds
-                one.ending = False
-        manifests = {path: one for path, one in answers.items() if isinstance(one, OutputManifest)}
+            outcome = self._put_off(one, answer) if isinstance(answer, Waits) else answer
+            if isinstance(outcome, OutputManifest):
+                manifests[path] = outcome
+            elif outcome is None:
+                one.started, one.silent = True, 0.0
         self._publish(manifests)
         return bool(started or manifests)
+
+    def _put_off(self, one: _Open, waits: Waits) -> OutputManifest | Waits:
+        """The end of an attempt about which nobody has answered for too long."""
+        now = time.time()
+        one.silent = (one.silent or now) if waits.silence else 0.0
+        if one.silent and now - one.silent >= self.limits.patience:
+            return given_up(one.order, waits, self.limits.patience)
+        self.store.launches.waits(self.run_id, one.order.attempt_id, waits.why)
+        one.again = now + waits.seconds
+        one.ending = False
+        return waits
 
     def _publish(self, manifests: Mapping[str, OutputManifest]) -> None:
         paths = list(manifests)

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.errors import InvalidInputError
+from penstock.execution.launcher import find_launcher
+from penstock.execution.process.launcher import ProcessLauncher
 from penstock.execution.workspace import Workspace
 from penstock.store import RunRecord
 from penstock_workers.engine.broker import Broker
 
 ENGINE: Final = "celery"
+
+
+def needs_a_waiter(launcher: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"launcher '{launcher}' cannot be used by engine 'celery': its tasks need somebody who waits for "
+        "them; run with --launcher kubernetes"
+    )
 
 
 class CeleryEngine:
@@ -20,7 +29,7 @@ class CeleryEngine:
         self._workspace = workspace
         self._broker = Broker(workspace.settings)
 
-    def check(self, pipeline_root: str) -> None:
+    def check(self, pipeline_root: str, launcher: str) -> None:
         settings = self._workspace.settings
         if settings.database_url.startswith("sqlite"):
             raise InvalidInputError(
@@ -32,6 +41,9 @@ class CeleryEngine:
                 f"engine 'celery' needs a pipeline root that all workers and pods reach, and {pipeline_root} "
                 "is a folder on this machine: set PENSTOCK_PIPELINE_ROOT to s3://bucket/prefix"
             )
+        if launcher == ProcessLauncher.name:
+            raise needs_a_waiter(launcher)
+        find_launcher(launcher)
         self._broker.check()
 
     def start(self, run: RunRecord) -> None:

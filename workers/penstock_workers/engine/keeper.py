@@ -16,13 +16,13 @@ from typing import Final
 
 from penstock.errors import NotFoundError, PenstockError
 from penstock.execution.options import RunOptions
-from penstock.execution.process.launcher import ProcessLauncher
 from penstock.execution.secrets.known import KNOWN
 from penstock.execution.workspace import Workspace
 from penstock.store import AttemptState, new_id
 from penstock_workers.engine.broker import Broker
-from penstock_workers.engine.engine import ENGINE, CeleryEngine
-from penstock_workers.engine.opening import remote_launcher
+from penstock_workers.engine.engine import ENGINE
+from penstock_workers.engine.opening import launcher_name, remote_launcher
+from penstock_workers.engine.reminding import Reminders
 from penstock_workers.remote import Seen
 
 LEASE_SECONDS: Final = 10.0
@@ -40,6 +40,7 @@ class Keeper:
     def __init__(self, workspace: Workspace, broker: Broker) -> None:
         self._workspace = workspace
         self._broker = broker
+        self._reminders = Reminders(_LATE_SECONDS)
         self._name = f"watcher {os.getpid()} of {socket.gethostname()} {new_id()[-8:]}"
         self._post = f"watcher of {workspace.settings.installation}"
 
@@ -59,8 +60,7 @@ class Keeper:
     def _lead(self, stopped: threading.Event) -> None:
         logger.info("watching for installation %s", self._workspace.settings.installation)
         over = threading.Event()
-        settings = self._workspace.settings
-        name = CeleryEngine.launcher if settings.launcher == ProcessLauncher.name else settings.launcher
+        name = launcher_name(self._workspace.settings)
         launcher = remote_launcher(self._workspace, RunOptions(launcher=name))
         threads = [
             threading.Thread(target=self._repeat, args=(act, over, pause), name=name, daemon=True)
@@ -108,7 +108,8 @@ class Keeper:
             self._broker.hurry(run_id, found.queue, found.priority)
 
     def _sweep(self) -> None:
-        for one in self._workspace.store.agenda.late(ENGINE, _LATE_SECONDS):
+        late = self._workspace.store.agenda.late(ENGINE, _LATE_SECONDS)
+        for one in self._reminders.wanted(late):
             if not self._broker.hurry(one.run_id, one.queue, one.priority):
                 return
 

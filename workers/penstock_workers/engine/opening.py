@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -10,11 +11,13 @@ from typing import Final
 from penstock.errors import InvalidInputError
 from penstock.execution.control import LocalControl
 from penstock.execution.options import RunOptions
+from penstock.execution.process.launcher import ProcessLauncher
 from penstock.execution.settings import Settings
 from penstock.execution.workspace import Workspace
 from penstock.store import RunRecord
 from penstock_workers.engine.asking import Asking
 from penstock_workers.engine.drive import Drive, Limits
+from penstock_workers.engine.engine import CeleryEngine, needs_a_waiter
 from penstock_workers.remote import RemoteLauncher
 
 PARALLEL: Final = 10
@@ -29,7 +32,8 @@ class Opener:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._total = _max_pods(workspace.settings)
+        self._total = _number(workspace.settings, "max_pods")
+        self._patience = _number(workspace.settings, "give_up_seconds") or math.inf
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="penstock-ask")
         self._launchers: dict[tuple[str, str], RemoteLauncher] = {}
         self._lock = threading.Lock()
@@ -50,7 +54,7 @@ class Opener:
             control.look(run_id)
         settings = workspace.settings
         default = PARALLEL if settings.origins["parallel"] == "default" else settings.parallel
-        limits = Limits(options.parallel or default, self._total)
+        limits = Limits(options.parallel or default, self._total, self._patience)
         return Drive(workspace.store, control, run_id, limits, Asking(launcher, tracker), self._threads)
 
     def close(self) -> None:
@@ -67,20 +71,22 @@ class Opener:
         return found
 
 
+def launcher_name(settings: Settings) -> str:
+    """Of runs, and watchers, for which nobody says which."""
+    return CeleryEngine.launcher if settings.launcher == ProcessLauncher.name else settings.launcher
+
+
 def remote_launcher(workspace: Workspace, options: RunOptions, pipeline_root: str = "") -> RemoteLauncher:
     """Raises InvalidInputError for one whose attempts need somebody who waits for them."""
     opened = workspace.launcher(options, pipeline_root)
     if isinstance(opened, RemoteLauncher):
         return opened
     opened.close()
-    raise InvalidInputError(
-        f"launcher '{opened.name}' cannot be used by engine 'celery': its tasks need somebody who waits for "
-        "them; run with --launcher kubernetes"
-    )
+    raise needs_a_waiter(opened.name)
 
 
-def _max_pods(settings: Settings) -> int:
-    text = settings.foreign["max_pods"]
+def _number(settings: Settings, name: str) -> int:
+    text = settings.foreign[name]
     if not text.isdecimal():
-        raise InvalidInputError(f"max_pods must be a number from 0, not '{text}'")
+        raise InvalidInputError(f"{name} must be a number from 0, not '{text}'")
     return int(text)
