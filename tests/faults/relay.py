@@ -9,13 +9,14 @@ from typing import Any, Self, cast
 import redis
 
 _PRIORITIES = range(10)
+_SEPARATOR = "\x06\x16"
 _LOOK_SECONDS = 1
 
 
 class Relay:
     """While it is entered. `copies` says how many there are to be of each message, by its number from 0.
 
-    Kombu keeps a queue in one list, or for priorities other than 0 in `<queue>:<priority>`.
+    Kombu has a list for each queue and priority.
     """
 
     def __init__(self, url: str, taken: str, given: str, copies: Callable[[int], int]) -> None:
@@ -49,4 +50,4 @@ class Relay:
 
 
 def _list(queue: str, priority: int) -> str:
-    return f"{queue}:{priority}" if priority else queue
+    return f"{queue}{_SEPARATOR}{priority}" if priority else queue
