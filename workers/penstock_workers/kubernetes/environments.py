@@ -78,8 +78,10 @@ class PodEnvironments:
         Raises TaskError, in pip's words, when they cannot be; LauncherError.
         """
         key = environment_key(task)
+        building = self._known.setdefault(key, _Building())
+        if building.environment is not None:
+            return building.environment
         with self._lock:
-            building = self._known.setdefault(key, _Building())
             if building.environment is not None:
                 return building.environment
             now = time.monotonic()
