@@ -17,6 +17,7 @@ from minio import Minio
 
 from penstock.store import upkeep
 from tests.cluster import Cluster
+from tests.faults.doorway import Doorway
 from tests.faults.records import CONFIGURATION, records_of
 from tests.faults.side import Side, receiving
 from tests.faults.sightings import Sightings
@@ -64,6 +65,7 @@ class Plant:
     minio: ReachedMinio
     redis: OwnRedis
     cluster: Cluster
+    doorway: Doorway
     sightings: Sightings
     side: Side
     workers: list[Worker] = field(default_factory=list[Worker])
@@ -74,6 +76,7 @@ class Plant:
 
     def mend(self) -> None:
         """All servers are up, and two workers serve."""
+        self.doorway.open()
         for server in (self.postgres, self.minio, self.redis):
             server.resume()
             server.start()
@@ -142,16 +145,18 @@ def built() -> Iterator[Plant]:
             f'pipeline_root = "s3://{BUCKET}/artifacts"',
         ]
         (folder / CONFIGURATION).write_text("\n".join(lines) + "\n", "utf-8")
-        installation = Installation(name, BUCKET, folder, _variables(name, folder, postgres, minio, redis))
+        doorway = stack.enter_context(Doorway(Path(need("kubernetes")), folder / "kubeconfig"))
+        variables = _variables(name, doorway, folder, postgres, minio, redis)
+        installation = Installation(name, BUCKET, folder, variables)
         sightings = stack.enter_context(Sightings(cluster))
         side = stack.enter_context(receiving(minio.host, folder))
-        plant = Plant(installation, postgres, minio, redis, cluster, sightings, side)
+        plant = Plant(installation, postgres, minio, redis, cluster, doorway, sightings, side)
         stack.callback(_stop, plant)
         yield plant
 
 
 def _variables(
-    name: str, folder: Path, postgres: PostgresServer, minio: ReachedMinio, redis: OwnRedis
+    name: str, doorway: Doorway, folder: Path, postgres: PostgresServer, minio: ReachedMinio, redis: OwnRedis
 ) -> dict[str, str]:
     return {
         "PENSTOCK_HOME": str(folder / "home"),
@@ -162,7 +167,7 @@ def _variables(
         "PENSTOCK_KUBERNETES_NAMESPACE": name,
         "PENSTOCK_KUBERNETES_PULL_POLICY": "IfNotPresent",
         "PENSTOCK_KUBERNETES_IMAGE": "docker.io/library/python:3.11",
-        "KUBECONFIG": need("kubernetes"),
+        "KUBECONFIG": str(doorway.kubeconfig),
         "AWS_ENDPOINT_URL_S3": minio.url,
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": _KEY,

@@ -162,6 +162,15 @@ def test_the_artifact_store_is_away(plant: Plant, dice: random.Random, ordeal: O
     ordeal(f"MinIO {OUTAGE:.0f} s away", leave)
 
 
+def test_workers_are_cut_off_from_the_api_server(plant: Plant, ordeal: Ordeal) -> None:
+    def cut(course: Course) -> None:
+        plant.doorway.shut()
+        _wait(course, OUTAGE)
+        plant.doorway.open()
+
+    ordeal(f"workers cut off from the API server for {OUTAGE:.0f} s", cut)
+
+
 @pytest.mark.alone
 def test_the_api_server_is_away(plant: Plant, ordeal: Ordeal) -> None:
     node = Node()
