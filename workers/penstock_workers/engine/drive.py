@@ -11,7 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +29,8 @@ from penstock_workers.remote import Waits
 BATCH: Final = 16
 """Tasks that are prepared, launched or published with one commit."""
 _NO_ROOM_SECONDS: Final = 1.0
+_KEEP_SECONDS: Final = 2.0
+"""While answers are waited for, `keep` is asked so often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Drive:
     limits: Limits
     asking: Asking
     threads: Executor
+    _keep: Callable[[], bool] = field(default=lambda: True, init=False)
     _begun: bool = field(default=False, init=False)
     _canceling: bool = field(default=False, init=False)
     _ready: deque[str] = field(default_factory=deque[str], init=False)
@@ -76,6 +79,7 @@ class Drive:
 
     def advance(self, keep: Callable[[], bool]) -> None:
         """Do all that can be done now, or as much as `keep` has patience for: it is asked between batches."""
+        self._keep = keep
         if not self._begun:
             self._begin()
         self._look_after_the_end()
@@ -234,7 +238,10 @@ class Drive:
         """
         if not asked:
             return False
-        answers = dict(zip(asked, self.threads.map(_call, asked.values()), strict=True))
+        asking = {path: self.threads.submit(ask) for path, ask in asked.items()}
+        while wait(asking.values(), _KEEP_SECONDS).not_done:
+            self._keep()
+        answers = {path: one.result() for path, one in asking.items()}
         failpoint("drive.asked")
         started = [
             path for path, answer in answers.items() if answer is None and not self._open[path].started
@@ -274,7 +281,3 @@ class Drive:
             for path in batch:
                 self.asking.forget(self._open.pop(path).order, manifests[path])
             self._take(*steps)
-
-
-def _call(ask: Callable[[], Answer]) -> Answer:
-    return ask()

@@ -44,7 +44,7 @@ DELETED: Final = Keeping()
 PULL_POLICIES: Final = ("", "Always", "IfNotPresent", "Never")
 ENVIRONMENTS: Final = ("archive", "in-pod")
 QUICK: Final = 5.0
-"""Seconds for which a remote verb asks a cluster that does not answer; who asked comes again."""
+"""Seconds for which a remote verb asks a cluster or store that does not answer; who asked comes again."""
 LOOK_SECONDS: Final = 1.0
 
 
@@ -76,15 +76,15 @@ class KubernetesLauncher:
         self._sweeper = ThreadPoolExecutor(2, thread_name_prefix="penstock-sweeper")
         self._api, self._quick = api, api.apart(QUICK)
 
-        def parts(asked: KubernetesApi) -> tuple[PodMaker, Collector]:
+        def parts(asked: KubernetesApi, store: SigningStore) -> tuple[PodMaker, Collector]:
             collector = Collector(asked, store, new_id, patience)
             environments = PodEnvironments(
                 asked, store, settings, root, patience, keep=keeping.keeps(failed=False)
             )
             return PodMaker(asked, settings, collector, environments, archive=archive), collector
 
-        maker, collector = parts(api)
-        self._maker, self._collector = parts(self._quick)
+        maker, collector = parts(api, store)
+        self._maker, self._collector = parts(self._quick, store.apart(QUICK))
         self._reaper = Reaper(self._quick, settings.installation, keeping)
         watcher = Watcher(api.apart(api.patience), self._selector, settings.namespace)
         self._around = Surroundings(watcher, maker, collector, self._reaper, self._sweeper)

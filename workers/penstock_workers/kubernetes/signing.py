@@ -47,11 +47,16 @@ class SigningStore:
 
     def __init__(self, store: S3ArtifactStore, endpoint: str = "") -> None:
         self._store = store
+        self._endpoint = endpoint
         self._config = replace(store.config, endpoint=endpoint.rstrip("/")) if endpoint else store.config
         self._signer: Client | None = None
         # What this machine trusts for all it does is its own affair; images bring their own.
         bundle = store.config.ca_bundle if store.config.ca_bundle == os.environ.get("AWS_CA_BUNDLE") else ""
         self.authorities = Path(bundle).read_text("utf-8") if bundle else ""
+
+    def apart(self, seconds: float) -> SigningStore:
+        """The same store, asked for so long when it does not answer."""
+        return SigningStore(self._store.apart(seconds), self._endpoint)
 
     def serves(self, uri: str) -> bool:
         return scheme_of(uri) in self._store.schemes

@@ -23,6 +23,7 @@ from penstock.artifacts.s3.download import Download, Source
 from penstock.artifacts.s3.failure import Interpreter
 from penstock.artifacts.s3.keys import Keys
 from penstock.artifacts.s3.listing import INCOMPLETE, LISTING, Entry, Listing, inside
+from penstock.artifacts.s3.patience import SECONDS
 from penstock.artifacts.s3.transfer import Tally
 from penstock.artifacts.s3.upload import Upload
 from penstock.artifacts.side_by_side import side_by_side
@@ -54,8 +55,10 @@ class S3ArtifactStore:
 
     schemes: tuple[str, ...] = SCHEMES
 
-    def __init__(self, config: S3Config) -> None:
+    def __init__(self, config: S3Config, seconds: float = SECONDS) -> None:
+        """`seconds` is how long a request is repeated while the service is away."""
         self.config = config
+        self._seconds = seconds
         self._clients: dict[float, Client] = {}
         self._lock = threading.Lock()
 
@@ -152,11 +155,16 @@ class S3ArtifactStore:
             key = address.file(".penstock-check")
             client.abort(address.bucket, key, client.begin(address.bucket, key))
 
+    def apart(self, seconds: float) -> S3ArtifactStore:
+        """The same service with a patience of its own."""
+        return S3ArtifactStore(self.config, seconds)
+
     def client(self, seconds: float = 0.0) -> Client:
         """Connected on first use, as asking for credentials may take a moment."""
+        seconds = seconds or self._seconds
         with self._lock:
             if seconds not in self._clients:
-                self._clients[seconds] = connect(self.config, seconds) if seconds else connect(self.config)
+                self._clients[seconds] = connect(self.config, seconds)
             return self._clients[seconds]
 
     @contextmanager
