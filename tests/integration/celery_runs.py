@@ -39,10 +39,14 @@ class Runs:
         return write(document, self.folder / f"{uuid4().hex}.yaml")
 
     def run(self, document: JsonObject, *options: str, **settings: str) -> dict[str, Any]:
-        """To its end, as `--json` tells it."""
-        return self.penstock(
-            "run", self.document(document), "--on", "celery", "--json", *options, **settings
-        ).run
+        """What became of it, as `--json` tells it."""
+        found = self.detached(document, *options, **settings)
+        self.end(found)
+        return self.penstock("runs", "get", found, "--json").run
+
+    def followed(self, document: JsonObject, *options: str) -> dict[str, Any]:
+        """As `run`, by a command that waits for the end."""
+        return self.penstock("run", self.document(document), "--on", "celery", "--json", *options).run
 
     def detached(self, document: JsonObject, *options: str, **settings: str) -> str:
         """The id of a run that goes on."""

@@ -76,8 +76,8 @@ def test_a_run_with_files_a_loop_and_a_condition_comes_from_the_cache_the_second
     )
     document = pipeline(f"whole-{uuid4().hex[:6]}", make, read, loop, then, never, inputs={"x": INT})
 
-    first = runs.run(document, "-p", "x=21")
-    second = runs.run(document, "-p", "x=21")
+    first = runs.followed(document, "-p", "x=21")
+    second = runs.followed(document, "-p", "x=21")
 
     for found in (first, second):
         tasks = found["tasks"]
@@ -170,12 +170,11 @@ def test_several_workers_share_a_run_and_start_nothing_twice(runs: Runs) -> None
     chain = [Shell("t0", image=PYTHON)]
     chain += [Shell(f"t{number}", image=PYTHON, after=[f"t{number - 1}"]) for number in range(1, 5)]
     wide = Group("loop", [Shell("say", image=PYTHON)], items=[str(number) for number in range(6)])
-    found = runs.detached(pipeline("shared", *chain, wide), "--queue", queue)
-
     with (
         runs.installation.worker("--queue", queue, "--no-watcher") as one,
         runs.installation.worker("--queue", queue, "--no-watcher") as other,
     ):
+        found = runs.detached(pipeline("shared", *chain, wide), "--queue", queue)
         assert runs.end(found) is State.SUCCEEDED
         told = [worker.log.read_text().count(" received") for worker in (one, other)]
 

@@ -119,14 +119,19 @@ def test_an_unreachable_store_is_asked_for_a_while(runs: Runs) -> None:
     assert error.startswith("task 'one' was given up after 6 s: ") and "http://127.0.0.1:1" in error
 
 
-@pytest.mark.parametrize("verbs", [["get", "list", "watch", "delete", "patch"], ["create", "list", "watch"]])
-def test_a_missing_permission_is_named(runs: Runs, verbs: list[str]) -> None:
-    place = kubeconfig(runs, token=account_that_may(runs, verbs))
+@pytest.mark.parametrize(
+    ("made", "resource"),
+    [({}, "pods"), ({"made": "system.Artifact"}, "configmaps")],
+    ids=["plain", "in-place"],
+)
+def test_a_missing_permission_is_named(runs: Runs, made: dict[str, str], resource: str) -> None:
+    kinds = [one for one in ("pods", "configmaps") if one != resource]
+    place = kubeconfig(runs, token=account_that_may_make(runs, kinds))
+    document = pipeline("one", Shell("one", 'touch "$made"' if made else "true", made=made, image=PYTHON))
 
-    error = ended(runs, ONE, KUBECONFIG=str(place))
+    error = ended(runs, document, KUBECONFIG=str(place))
 
-    missing = "create" if "create" not in verbs else "get"
-    assert f"a role must grant it the verb '{missing}' on 'pods'" in error
+    assert f"a role must grant it the verb 'create' on '{resource}'" in error
     assert "compose/kubernetes/rbac.yaml" in error
 
 
@@ -163,13 +168,13 @@ def kubeconfig(runs: Runs, server: str = "", token: str = "") -> Path:
     return place
 
 
-def account_that_may(runs: Runs, verbs: list[str]) -> str:
-    """The token of a new account that may do this with pods, and no more."""
+def account_that_may_make(runs: Runs, resources: list[str]) -> str:
+    """The token of a new account that may do all with these, and nothing else."""
     cluster = Cluster(runs.installation.namespace)
     space, name = cluster.namespace, f"limited-{uuid4().hex[:6]}"
     roles = cast("Any", client).RbacAuthorizationV1Api(cluster.api.api_client)
     cluster.api.create_namespaced_service_account(space, {"metadata": {"name": name}})
-    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]
+    rules = [{"apiGroups": [""], "resources": resources, "verbs": ["*"]}]
     roles.create_namespaced_role(space, {"metadata": {"name": name}, "rules": rules})
     binding = {
         "metadata": {"name": name},
