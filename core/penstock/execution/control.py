@@ -57,6 +57,8 @@ class Control(Protocol):
 
 
 _KEPT_PIPELINES = 32
+_HASTY_LOSSES = 3
+"""So many lost attempts of a task are made again at once."""
 
 
 class _OvertakenError(PenstockError):
@@ -330,9 +332,14 @@ class LocalControl:
             case Outcome.CANCELED if session.ledger.canceled:
                 return replace(base, state=State.CANCELED, reason=Reason.CANCELED)
             case Outcome.CANCELED | Outcome.LOST:
-                # Nobody canceled the run: an engine that gave up stopped it.
-                state = State.CANCELED if session.ledger.canceled else State.PENDING
-                return replace(base, state=state, reason=Reason.LOST, ended_at=None)
+                # Nobody canceled the run: an engine that gave up stopped it, or somebody deleted its pod.
+                if session.ledger.canceled:
+                    return replace(base, state=State.CANCELED, reason=Reason.LOST, ended_at=None)
+                pause = _pause_after_loss(record.attempts - record.retries)
+                retry_at = now + pause if pause else None
+                return replace(
+                    base, state=State.PENDING, reason=Reason.LOST, ended_at=None, retry_at=retry_at
+                )
             case Outcome.FAILED:
                 failures = record.retries + 1
                 delay = may_retry(session.ledger, record.path, failures)
@@ -413,6 +420,11 @@ class LocalControl:
         except BaseException:
             self.forget(session.run.id)
             raise
+
+
+def _pause_after_loss(losses: int) -> float:
+    """Seconds until a lost attempt is made again: where all are lost, that does not go on in haste."""
+    return 0.0 if losses <= _HASTY_LOSSES else min(60.0, 5.0 * 2.0 ** (losses - _HASTY_LOSSES - 1))
 
 
 def _following(

@@ -38,6 +38,8 @@ def why(store: Store, run_id: str, path: str) -> str:
             return _failed(store, session, record)
         case State.CANCELED:
             return f"task '{path}' was canceled with the run"
+        case State.PENDING if record.retry_at is not None and record.reason is Reason.LOST:
+            return f"task '{path}' waits until it is tried again, as its attempts are lost: {record.error}"
         case State.PENDING if record.retry_at is not None:
             return f"task '{path}' waits for retry {record.retries} after this failure: {record.error}"
         case State.RUNNING if record.kind not in CONTAINERS:

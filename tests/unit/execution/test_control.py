@@ -222,6 +222,21 @@ def test_a_lost_attempt_is_followed_by_another_at_no_charge(store: Store) -> Non
     assert (again.number, again.retry_index) == (2, 0)
 
 
+def test_attempts_that_are_lost_again_and_again_are_made_in_no_haste(store: Store) -> None:
+    now = [1000.0]
+    run = run_of(store, Shell("train"))
+    control = new_control(store, clock=lambda: now[0])
+    control.begin(run.id)
+    pauses: list[float] = []
+    for _ in range(9):
+        lost = ask(control, run, "train")
+        control.publish(run.id, "train", OutputManifest(lost.attempt_id, Outcome.LOST, error="no node"))
+        due = store.tasks.get(run.id, "train").retry_at
+        pauses.append(0.0 if due is None else due - now[0])
+        now[0] += pauses[-1]
+    assert pauses == [0, 0, 0, 5, 10, 20, 40, 60, 60]
+
+
 def test_a_running_task_without_a_live_attempt_is_launched_again(store: Store) -> None:
     run = run_of(store, Shell("train"))
     control = new_control(store)
