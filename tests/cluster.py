@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import urllib3
 from kubernetes import client, config  # pyright: ignore[reportMissingTypeStubs]
 from kubernetes.client.exceptions import ApiException  # pyright: ignore[reportMissingTypeStubs]
 
@@ -97,7 +98,8 @@ class Cluster:
 
         def provision() -> None:
             while not stopped.wait(_PROVISION_EVERY):
-                with suppress(ApiException):
+                # Another test may have the API server down.
+                with suppress(ApiException, urllib3.exceptions.HTTPError):
                     self._give_volumes(known)
 
         thread = threading.Thread(target=provision, name="test-provisioner", daemon=True)
