@@ -24,16 +24,23 @@ class Node:
         if not (self._script.exists() and self._place("apiserver").exists()):
             pytest.skip("the node of this cluster is not ours: nothing of it can be killed")
 
-    def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:
+    def kill(self, part: str) -> None:
         """Comes back when it is dead."""
-        pid = int(self._place(part).read_text().split()[0])
+        pid = self._pid(part)
         handle = os.pidfd_open(pid)
         try:
-            os.kill(pid, number)
+            os.kill(pid, signal.SIGKILL)
             ended, _, _ = select.select([handle], [], [], _PATIENCE)
             assert ended, f"{part} does not end"
         finally:
             os.close(handle)
+
+    def suspend(self, part: str) -> None:
+        """From now on it takes connections and answers nothing."""
+        os.kill(self._pid(part), signal.SIGSTOP)
+
+    def resume(self, part: str) -> None:
+        os.kill(self._pid(part), signal.SIGCONT)
 
     def mend(self) -> None:
         """Start what is dead; comes back when the node is ready."""
@@ -47,6 +54,9 @@ class Node:
             timeout=2 * _PATIENCE,
         )
         assert done.returncode == 0, done.stdout
+
+    def _pid(self, part: str) -> int:
+        return int(self._place(part).read_text().split()[0])
 
     def _place(self, part: str) -> Path:
         return self._state / "run" / f"{part}.pid"

@@ -172,14 +172,17 @@ def test_workers_are_cut_off_from_the_api_server(plant: Plant, ordeal: Ordeal) -
 
 
 @pytest.mark.alone
-def test_the_api_server_is_away(plant: Plant, ordeal: Ordeal) -> None:
+def test_the_api_server_is_away(seed: int, plant: Plant, ordeal: Ordeal) -> None:
+    """Killed, or so that it answers nothing."""
     node = Node()
 
     def leave(course: Course) -> None:
-        node.kill("apiserver")
+        (node.suspend if seed % 2 else node.kill)("apiserver")
         try:
             _wait(course, OUTAGE)
         finally:
+            if seed % 2:
+                node.resume("apiserver")
             node.mend()
 
     ordeal(f"the API server {OUTAGE:.0f} s away", leave)
