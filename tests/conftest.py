@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.brokers",
     "tests.installation",
     "tests.turns",
+    "tests.groups",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
