@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.faults import checker, pipelines, workload
 from tests.faults.machine import Machine
 
 LARGE, SMALL = "faults-large", "faults-small"
 DOCUMENTS = {LARGE: pipelines.large, SMALL: pipelines.small}
+
+
+TURNS = 5
+
+T = TypeVar("T")
+
+
+class MissedError(Exception):
+    """The run came to its end before the moment to disturb it was seen, as happens on a busy machine."""
+
+
+def at_its_moment(folder: Path, disturb: Callable[[Path], T]) -> T:
+    """Disturbs a run in a new folder below that one; another run where the moment was missed."""
+    for turn in range(TURNS):
+        (place := folder / str(turn)).mkdir()
+        try:
+            return disturb(place)
+        except MissedError:
+            continue
+    raise MissedError(f"the moment was missed {TURNS} times")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.faults import checker, pipelines
 from tests.faults.conftest import FULL, Bare, Record
 from tests.faults.machine import Machine
 from tests.faults.page import Note
-from tests.faults.scenarios import LARGE, Scenarios, arguments
+from tests.faults.scenarios import LARGE, MissedError, Scenarios, arguments, at_its_moment
 
 Disk: TypeAlias = Callable[[Path, int], None]
 
@@ -110,13 +110,20 @@ def test_artifacts_without_room_at_a_random_moment_fail_tasks_and_nothing_else(
     seed: int, scenarios: Scenarios, disk: Disk, tmp_path: Path, record: Record
 ) -> None:
     dice = random.Random(seed)
+    record(note := at_its_moment(tmp_path, lambda folder: _fill_at_random(folder, disk, dice, scenarios)))
+    assert note.problems == []
+
+
+def _fill_at_random(folder: Path, disk: Disk, dice: random.Random, scenarios: Scenarios) -> Note:
     expected = scenarios.reference(LARGE, doomed=False)
     count = dice.randrange(int(expected.lines * 0.6))
-    with scenarios.machine(tmp_path, LARGE) as machine, machine.watch() as watch:
-        disk(small := tmp_path / "disk", 64 << 20)
+    with scenarios.machine(folder, LARGE) as machine, machine.watch() as watch:
+        disk(small := folder / "disk", 64 << 20)
         machine.environment["PENSTOCK_PIPELINE_ROOT"] = str(small)
-        engine = machine.run(tmp_path / "pipeline.yaml", *arguments(doomed=False))
-        assert machine.until(lambda: machine.lines() >= count and machine.in_flight() >= 2, engine, watch)
+        engine = machine.run(folder / "pipeline.yaml", *arguments(doomed=False))
+        if not machine.until(lambda: machine.lines() >= count and machine.in_flight() >= 2, engine, watch):
+            assert engine.wait() == 0, engine.said
+            raise MissedError
         flying = machine.in_flight()
         filler = _fill(small)
 
@@ -131,8 +138,7 @@ def test_artifacts_without_room_at_a_random_moment_fail_tasks_and_nothing_else(
         problems += checker.judge(machine.home, machine.side, machine.run_id(), lost_allowed=False)
         if checker.picture(machine.home, machine.run_id())["outputs"] != expected.picture["outputs"]:
             problems.append("the outputs are not those of the undisturbed run")
-    record(Note("server", "artifact disk filled", "", [f"{count} side effects"], [flying], 0, problems))
-    assert problems == []
+    return Note("server", "artifact disk filled", "", [f"{count} side effects"], [flying], 0, problems)
 
 
 def _is_clear(task: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from tests.faults.conftest import FULL, Record
 from tests.faults.machine import KILLED, PATIENCE, Engine, Machine
 from tests.faults.page import Note
 from tests.faults.records import records_of
-from tests.faults.scenarios import LARGE, Scenarios, arguments
+from tests.faults.scenarios import LARGE, MissedError, Scenarios, arguments, at_its_moment
 from tests.faults.servers import Servers, started
 from tests.mlflow_records import Records
 from tests.own_server import OwnMlflow
@@ -67,19 +67,26 @@ def _run_disturbed(
     expected = scenarios.reference(LARGE, doomed=doomed)
     count, delay = dice.randrange(int(expected.lines * 0.6)), dice.uniform(0, 0.2)
     with machine.watch() as watch:
-        given = (*arguments(doomed), "--experiment", machine.folder.name)
+        given = (*arguments(doomed), "--experiment", _experiment(machine))
         engine = machine.run(machine.folder / "pipeline.yaml", *given)
 
         def due() -> bool:
             return machine.lines() >= count and machine.in_flight() >= 2
 
-        assert machine.until(due, engine, watch), engine.said
+        if not machine.until(due, engine, watch):
+            assert engine.wait() == (1 if doomed else 0), engine.said
+            raise MissedError
     time.sleep(delay)  # which step of its work the engine is at
     flying = machine.in_flight()
     done = disturb(engine)
     assert engine.process.wait(2 * PATIENCE) == (1 if doomed else 0), engine.said
     verdict = scenarios.verdict(machine, doomed=doomed, lost_allowed=False)
     return Note("server", done, "", [f"{count} side effects"], [flying], verdict.lost, verdict.problems)
+
+
+def _experiment(machine: Machine) -> str:
+    """Of one test's one turn."""
+    return "-".join(machine.folder.parts[-2:])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -94,9 +101,11 @@ def test_a_run_outlives_a_restart_of_its_database(
         servers.postgres.start()
         return f"PostgreSQL {'crashed' if crashes else 'stopped'} and started"
 
-    with _machine(tmp_path, servers) as machine:
-        note = _run_disturbed(machine, scenarios, dice, bool(seed % 2), restart)
-    record(note)
+    def run(folder: Path) -> Note:
+        with _machine(folder, servers) as machine:
+            return _run_disturbed(machine, scenarios, dice, bool(seed % 2), restart)
+
+    record(note := at_its_moment(tmp_path, run))
     assert note.problems == []
 
 
@@ -114,9 +123,11 @@ def test_a_run_outlives_an_absence_of_its_artifact_store(
         servers.minio.start()
         return f"MinIO {'crashed' if crashes else 'stopped'}, {OUTAGE:.0f} s away"
 
-    with _machine(tmp_path, servers) as machine:
-        note = _run_disturbed(machine, scenarios, dice, bool(seed % 2), leave)
-    record(note)
+    def run(folder: Path) -> Note:
+        with _machine(folder, servers) as machine:
+            return _run_disturbed(machine, scenarios, dice, bool(seed % 2), leave)
+
+    record(note := at_its_moment(tmp_path, run))
     assert note.problems == []
 
 
@@ -144,17 +155,20 @@ def test_what_mlflow_missed_is_told_to_it_later_and_once(
         (mlflow.crash if crashes else mlflow.stop)()
         return f"MLflow {'crashed' if crashes else 'stopped'} until after the run"
 
-    with _machine(tmp_path, servers, tracked=True) as machine:
-        try:
-            note = _run_disturbed(machine, scenarios, dice, bool(seed % 2), leave)
-        finally:
-            mlflow.start()
-        sync = machine.start("tracking", "sync")
-        assert sync.wait() == 0, sync.said
-        told = Records(mlflow.url, machine.folder.name)
-        note.problems.extend(_differences(machine, told))
-        told.remove()
-    record(note)
+    def run(folder: Path) -> Note:
+        with _machine(folder, servers, tracked=True) as machine:
+            try:
+                note = _run_disturbed(machine, scenarios, dice, bool(seed % 2), leave)
+            finally:
+                mlflow.start()
+            sync = machine.start("tracking", "sync")
+            assert sync.wait() == 0, sync.said
+            told = Records(mlflow.url, _experiment(machine))
+            note.problems.extend(_differences(machine, told))
+            told.remove()
+        return note
+
+    record(note := at_its_moment(tmp_path, run))
     assert note.problems == []
 
 
