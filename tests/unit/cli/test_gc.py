@@ -230,9 +230,13 @@ class TestBadInput:
             (["--keep-last", "1", "--yes", "--dry-run"], "--yes and --dry-run exclude each other"),
         ],
     )
-    def test_it_is_refused_in_a_sentence(self, three: Penstock, arguments: list[str], words: str) -> None:
-        assert words in three("gc", *arguments).complaint
-        assert len(runs(three)) == 3
+    def test_it_is_refused_in_a_sentence(
+        self, penstock: Penstock, adding: Path, arguments: list[str], words: str
+    ) -> None:
+        penstock("run", adding, "-p", "x=1")
+
+        assert words in penstock("gc", *arguments).complaint
+        assert len(runs(penstock)) == 1
 
 
 class TestDelete:
