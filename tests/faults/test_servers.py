@@ -66,17 +66,18 @@ def _run_disturbed(
     """Runs the pipeline to its end, disturbed once; what was wrong in the end."""
     expected = scenarios.reference(LARGE, doomed=doomed)
     count, delay = dice.randrange(int(expected.lines * 0.6)), dice.uniform(0, 0.2)
+    given = (*arguments(doomed), "--experiment", _experiment(machine))
     with machine.watch() as watch:
-        given = (*arguments(doomed), "--experiment", _experiment(machine))
         engine = machine.run(machine.folder / "pipeline.yaml", *given)
 
         def due() -> bool:
             return machine.lines() >= count and machine.in_flight() >= 2
 
-        if not machine.until(due, engine, watch):
+        seen = machine.until(due, engine, watch)
+        time.sleep(delay)  # which step of its work the engine is at
+        if not seen or not machine.until(lambda: machine.in_flight() > 0, engine, watch):
             assert engine.wait() == (1 if doomed else 0), engine.said
             raise MissedError
-    time.sleep(delay)  # which step of its work the engine is at
     flying = machine.in_flight()
     done = disturb(engine)
     assert engine.process.wait(2 * PATIENCE) == (1 if doomed else 0), engine.said
