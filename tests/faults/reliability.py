@@ -29,7 +29,11 @@ these reports, and every pod that there ever was: each task came to one recorded
 had two pods, or started twice; two minutes after the end no pod is left, also none that waits for its
 finalizer; the history leads to the final states; every recorded artifact is there, whole; states, outputs
 and artifacts (by sha256) are those of an undisturbed run. *Lost* are attempts whose pod somebody else
-removed: each is recorded, and the task has another one.
+removed: each is recorded, and the task has another one. *In flight* are attempts that are recorded as begun
+and not as ended, whether their pod runs yet or not; a worker that is killed is one of two, at a step or not.
+
+`make faults` does each of these twenty times. Seeds can be run in parts, and the table says how many were;
+what is not in it has not been run.
 
 | what happened | seeds | attempts in flight | lost | judged wrong | longest, s | commit |
 |---|---|---|---|---|---|---|

@@ -185,7 +185,7 @@ def test_the_api_server_is_away(seed: int, plant: Plant, ordeal: Ordeal) -> None
                 node.resume("apiserver")
             node.mend()
 
-    ordeal(f"the API server {OUTAGE:.0f} s away", leave)
+    ordeal(f"the API server {'silent' if seed % 2 else 'killed'}, {OUTAGE:.0f} s away", leave)
 
 
 @pytest.mark.alone
