@@ -11,6 +11,7 @@ import pytest
 import yaml
 from kubernetes import client  # pyright: ignore[reportMissingTypeStubs]
 
+from penstock.errors import NotFoundError
 from penstock.execution.workspace import Workspace
 from penstock.model import JsonObject
 from tests.cluster import Cluster
@@ -67,12 +68,13 @@ def ended(runs: Runs, document: JsonObject, **settings: str) -> str:
 def test_what_no_worker_could_use_is_refused_before_anything_is_recorded(
     runs: Runs, settings: dict[str, str], options: list[str], told: str
 ) -> None:
-    before = len(runs.workspace.store.runs.list(limit=10_000))
-
-    complaint = runs.penstock("run", runs.document(ONE), "--on", "celery", *options, **settings).complaint
+    name = f"refused {uuid4()}"
+    words = ("run", runs.document(ONE), "--on", "celery", "--name", name)
+    complaint = runs.penstock(*words, *options, **settings).complaint
 
     assert told in complaint and "tiger" not in complaint
-    assert len(runs.workspace.store.runs.list(limit=10_000)) == before
+    with pytest.raises(NotFoundError):
+        runs.workspace.store.runs.find(name)
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ class TestARestart:
     def test_restarts_one_after_the_other_change_nothing(
         self, server: PostgresServer, tmp_path: Path
     ) -> None:
-        document, marks = many(tmp_path, items=12, seconds=0.1)
+        document, marks = many(tmp_path, items=24, seconds=0.5)
         process = Program(tmp_path / "home", server.url).start("run", document, "--parallel", "4")
         eventually(lambda: "start" in marks.read_text())
 
@@ -196,7 +196,7 @@ class TestARestart:
         _, err = process.communicate()
         assert (process.returncode, err) == (0, "")
         assert restarts > 1
-        once(marks, items=12)
+        once(marks, items=24)
 
     def test_who_insists_need_not_wait_for_the_database(self, server: PostgresServer, tmp_path: Path) -> None:
         """The first Ctrl-C stops the tasks, the second one leaves; resumed later, the run goes on."""
@@ -222,7 +222,6 @@ class TestTheEndOfALease:
     @pytest.fixture(autouse=True)
     def short(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lease, "LEASE_SECONDS", 4.0)
-        monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
         monkeypatch.setattr(lease, "STOP_SECONDS", 2.0)
         monkeypatch.setattr(embedded, "POLL_SECONDS", 0.05)
 

@@ -322,7 +322,8 @@ class LocalControl:
 
     def _ended(self, session: Session, record: TaskRun, manifest: OutputManifest) -> TaskRun:
         """The record after an attempt: ended, or PENDING again (for a retry, or the attempt was lost)."""
-        now = manifest.ended_at or self._clock()
+        # A pod's times are whole seconds: it may seem to have ended before its task started.
+        now = max(manifest.ended_at or self._clock(), record.started_at or 0.0)
         base = replace(record, reason=manifest.reason, error=manifest.error, ended_at=now, retry_at=None)
         match manifest.outcome:
             case Outcome.SUCCEEDED:

@@ -18,10 +18,10 @@ class Lease:
     another engine has the run.
     """
 
-    def __init__(self, store: Store, run_id: str, owner: str, seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, store: Store, run_id: str, owner: str, seconds: float | None = None) -> None:
         self._store = store
         self._run_id = run_id
-        self._seconds = seconds
+        self._seconds = LEASE_SECONDS if seconds is None else seconds
         self._asked = time.monotonic()
         self.token = store.repeat(lambda: self._claim(owner))
 

@@ -222,6 +222,16 @@ def test_a_lost_attempt_is_followed_by_another_at_no_charge(store: Store) -> Non
     assert (again.number, again.retry_index) == (2, 0)
 
 
+def test_a_task_does_not_end_before_it_starts_whatever_the_clocks_say(store: Store) -> None:
+    run = run_of(store, Shell("train"))
+    control = new_control(store, clock=lambda: 1000.7)
+    control.begin(run.id)
+    order = ask(control, run, "train")
+    control.publish(run.id, "train", OutputManifest(order.attempt_id, Outcome.SUCCEEDED, ended_at=1000.0))
+    record = store.tasks.get(run.id, "train")
+    assert (record.started_at, record.ended_at) == (1000.7, 1000.7)
+
+
 def test_attempts_that_are_lost_again_and_again_are_made_in_no_haste(store: Store) -> None:
     now = [1000.0]
     run = run_of(store, Shell("train"))
