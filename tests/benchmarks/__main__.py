@@ -19,6 +19,7 @@ from tests.benchmarks import (
     machine,
     object_store,
     parallel,
+    pods,
     python_component,
     record_queries,
     report,
@@ -44,6 +45,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Measurement]] = {
     "object-store": object_store.measure,
     "records": record_queries.measure,
     "celery": celery_engine.measure,
+    "pods": pods.measure,
     "kfp-local": local_runner.measure,
 }
 

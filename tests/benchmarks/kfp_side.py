@@ -30,6 +30,12 @@ def nap(seconds: float) -> int:
     return 1
 
 
+def frame() -> int:
+    import pandas as pd
+
+    return len(pd.DataFrame({"x": [1, 2, 3]}))
+
+
 @dsl.container_component
 def true():
     return dsl.ContainerSpec(image="debian:bookworm", command=["/bin/true"])
@@ -66,7 +72,19 @@ def pipelines(pip: bool) -> dict:
         with dsl.ParallelFor(items=[3.0] * 6) as item:
             napping(seconds=item).set_caching_options(False)
 
-    return {one.name: one for one in (one_noop, ten_noops, six_naps, six_naps_in_a_loop)}
+    @dsl.pipeline(name="noops-in-a-loop")
+    def noops_in_a_loop(items: list):
+        with dsl.ParallelFor(items=items):
+            doing_nothing().set_caching_options(False)
+
+    @dsl.pipeline(name="one-frame")
+    def one_frame():
+        many(dsl.component(frame, base_image=IMAGE, packages_to_install=["pandas"]), 1)
+
+    return {
+        one.name: one
+        for one in (one_noop, ten_noops, six_naps, six_naps_in_a_loop, noops_in_a_loop, one_frame)
+    }
 
 
 def containers() -> dict:

@@ -51,6 +51,11 @@ def await_quiet(patience: float, tell: Callable[[str], None]) -> None:
             told = True
 
 
+def processor_seconds() -> float:
+    """Of everybody on this machine so far; of this process, where there is no /proc/stat to tell."""
+    return _moment().everybody
+
+
 def _moment() -> _Moment:
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     ours = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

@@ -17,11 +17,11 @@ _TAKE = (
     sa.update(leaders)
     .where(
         _NAME,
-        sa.or_(_d.owner == sa.bindparam("candidate"), _d.expires_at < database_clock()),
+        sa.or_(_d.owner == sa.bindparam("candidate"), _d.expires_at <= database_clock()),
     )
     .values(owner=sa.bindparam("candidate"), expires_at=_UNTIL)
 )
-_HOLDER = sa.select(_d.owner).where(_NAME, _d.expires_at >= database_clock())
+_HOLDER = sa.select(_d.owner).where(_NAME, _d.expires_at > database_clock())
 _RESIGN = sa.update(leaders).where(_NAME, _d.owner == sa.bindparam("candidate")).values(expires_at=0.0)
 
 
