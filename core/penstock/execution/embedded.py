@@ -24,7 +24,7 @@ from penstock.execution.order import LaunchOrder
 from penstock.execution.owner import share_home
 from penstock.execution.secrets.known import KNOWN
 from penstock.execution.tracker import Tracker
-from penstock.model import ROOT, Reason, State, TaskRun
+from penstock.model import Reason, State, TaskRun
 from penstock.planner.settle import CONTAINERS
 from penstock.planner.verdict import kind_of
 from penstock.store import Store
@@ -369,14 +369,9 @@ class _Execution:
                 attempt.stop(grace)
 
     def _check_deadline(self) -> None:
-        """KFP: `pipelineConfig.activeDeadlineSeconds`, counted from the start of the run."""
-        session = self._engine.control.session(self._run_id)
-        limit = session.pipeline.kubernetes_config.get("activeDeadlineSeconds")
-        root = session.ledger.get(ROOT)
-        if not isinstance(limit, int | float) or root is None or root.started_at is None:
-            return
-        if time.time() - root.started_at > limit:
-            self._engine.control.give_up(self._run_id, f"the run exceeded its deadline of {limit:g} seconds")
+        overdue = self._engine.control.session(self._run_id).overdue(time.time())
+        if overdue:
+            self._engine.control.give_up(self._run_id, overdue)
             self._canceling = True
             self._stop_all(STOP_GRACE_SECONDS)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from penstock.errors import NotFoundError, PenstockError
+from penstock.errors import PenstockError
 from penstock.execution.launcher import Launcher
 from penstock.model import ROOT, State, TaskRun
 from penstock.planner.settle import CONTAINERS
@@ -59,7 +59,7 @@ def print_lines(
     def ended(record: TaskRun) -> None:
         attempts = store.repeat(lambda: store.attempts.list(run_id, record.path))
         if attempts:
-            with suppress(NotFoundError, PenstockError):
+            with suppress(PenstockError):
                 for line in launcher.log(run_id, attempts[-1].id, place=attempts[-1].log):
                     on_line(record.path, line)
 

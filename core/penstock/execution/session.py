@@ -36,6 +36,27 @@ class Session:
     def cache_scope(self) -> str:
         return f"pipeline/{self.pipeline.name}"
 
+    @property
+    def deadline(self) -> float | None:
+        """When the run has taken too long, in seconds since the epoch; None for one that may take for ever,
+        or has not started. KFP: `pipelineConfig.activeDeadlineSeconds`, counted from the start of the run.
+        """
+        root = self.ledger.get(ROOT)
+        limit = self._time_limit
+        return None if limit is None or root is None or root.started_at is None else root.started_at + limit
+
+    def overdue(self, now: float) -> str:
+        """Why the run is to be given up at that time, or nothing."""
+        deadline = self.deadline
+        if deadline is None or now <= deadline:
+            return ""
+        return f"the run exceeded its deadline of {self._time_limit:g} seconds"
+
+    @property
+    def _time_limit(self) -> float | None:
+        limit = self.pipeline.kubernetes_config.get("activeDeadlineSeconds")
+        return limit if isinstance(limit, int | float) else None
+
     def order(self, record: TaskRun, attempt_id: str, number: int) -> LaunchOrder:
         """The order for an attempt of a recorded leaf task; the same for everyone who asks."""
         place = self.ledger.place(record.path)

@@ -37,7 +37,6 @@ def worker(
     log_level: LogLevel = "info",
 ) -> None:
     """Drive runs that were started with --on celery."""
-    from penstock_workers.engine.broker import Broker
     from penstock_workers.engine.engine import CeleryEngine
     from penstock_workers.engine.opening import Opener, launcher_name, remote_launcher
     from penstock_workers.engine.serving import Steppers
@@ -48,15 +47,15 @@ def worker(
     _log(log_level)
     with Workspace(load_settings()) as workspace:
         name = launcher_name(workspace.settings)
-        CeleryEngine(workspace).check(workspace.settings.pipeline_root, name)
+        engine = CeleryEngine(workspace)
+        engine.check(workspace.settings.pipeline_root, name)
         remote_launcher(workspace, RunOptions(launcher=name)).close()
         Opener(workspace).close()
         workspace.store.agenda.late(CeleryEngine.name, 0.0, limit=1)
-    broker = Broker(workspace.settings)
-    steppers = Steppers(workspace.settings, broker)
+    steppers = Steppers(workspace.settings, engine.broker)
     child = WatcherProcess(log_level) if watcher else None
     try:
-        broker.serve(
+        engine.broker.serve(
             steppers.advance, pool=pool, concurrency=concurrency, queues=queue or [], log_level=log_level
         )
     finally:

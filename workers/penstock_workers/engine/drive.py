@@ -19,7 +19,7 @@ from penstock.execution.control import LocalControl, Step
 from penstock.execution.failpoints import failpoint
 from penstock.execution.manifest import OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.model import ROOT, JsonObject, State
+from penstock.model import JsonObject, State
 from penstock.planner.settle import CONTAINERS
 from penstock.planner.verdict import kind_of
 from penstock.store import Store
@@ -85,7 +85,7 @@ class Drive:
         self._look_after_the_end()
         while keep():
             progress = self._publish_ended()
-            progress |= self._launch(keep)
+            progress |= self._launch()
             progress |= self._end()
             if not progress:
                 return
@@ -104,7 +104,7 @@ class Drive:
         now = time.time()
         times = [self._later[0][0]] if self._later else []
         times += [one.again for one in self._open.values() if one.again]
-        if not self._canceling and (deadline := self._deadline()) is not None:
+        if not self._canceling and (deadline := self.control.session(self.run_id).deadline) is not None:
             times.append(deadline)
         if self._ready and not self._room():
             times += [now + _NO_ROOM_SECONDS] if self.limits.total else []
@@ -115,10 +115,13 @@ class Drive:
     def _begin(self) -> None:
         self._take(self.control.begin(self.run_id))
         ledger = self.control.session(self.run_id).ledger
-        running = [one.path for one in ledger.records() if one.state is State.RUNNING]
-        for path in running:
-            if kind_of(ledger, path) not in CONTAINERS:
-                self._prepare([path])
+        running = [
+            one.path
+            for one in ledger.records()
+            if one.state is State.RUNNING and kind_of(ledger, one.path) not in CONTAINERS
+        ]
+        for start in range(0, len(running), BATCH):
+            self._prepare(running[start : start + BATCH])
         self._begun = True
 
     def _take(self, *steps: Step) -> None:
@@ -156,21 +159,10 @@ class Drive:
             failpoint("cancel.recorded")
             self._canceling = True
             return
-        deadline = self._deadline()
-        if deadline is not None and time.time() > deadline:
-            session = self.control.session(self.run_id)
-            limit = session.pipeline.kubernetes_config["activeDeadlineSeconds"]
-            self.control.give_up(self.run_id, f"the run exceeded its deadline of {limit} seconds")
+        overdue = self.control.session(self.run_id).overdue(time.time())
+        if overdue:
+            self.control.give_up(self.run_id, overdue)
             self._canceling = True
-
-    def _deadline(self) -> float | None:
-        """KFP: `pipelineConfig.activeDeadlineSeconds`, counted from the start of the run."""
-        session = self.control.session(self.run_id)
-        limit = session.pipeline.kubernetes_config.get("activeDeadlineSeconds")
-        root = session.ledger.get(ROOT)
-        if not isinstance(limit, int | float) or root is None or root.started_at is None:
-            return None
-        return root.started_at + limit
 
     def _publish_ended(self) -> bool:
         """Those that were seen to have ended."""
@@ -186,7 +178,7 @@ class Drive:
             {path: self.asking.collect(self._open[path].order, saw) for path, saw in ended.items()}
         )
 
-    def _launch(self, keep: Callable[[], bool]) -> bool:
+    def _launch(self) -> bool:
         now = time.time()
         while self._later and (self._later[0][0] <= now or self._canceling):
             self._take(Step(following=(heapq.heappop(self._later)[1],)))
@@ -205,7 +197,7 @@ class Drive:
             self._open[path].again = now + _NO_ROOM_SECONDS
         if some:
             # Who was held up since the last look may have been overtaken, and what is ready for us be over.
-            keep()
+            self._keep()
         return self._ask({path: self.asking.launch(self._open[path].order) for path in some}) or bool(batch)
 
     def _room(self) -> int:

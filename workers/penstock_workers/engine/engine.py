@@ -10,6 +10,7 @@ from penstock.execution.process.launcher import ProcessLauncher
 from penstock.execution.workspace import Workspace
 from penstock.store import RunRecord
 from penstock_workers.engine.broker import Broker
+from penstock_workers.engine.reminding import hurry
 
 ENGINE: Final = "celery"
 
@@ -27,7 +28,7 @@ class CeleryEngine:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._broker = Broker(workspace.settings)
+        self.broker = Broker(workspace.settings)
 
     def check(self, pipeline_root: str, launcher: str) -> None:
         settings = self._workspace.settings
@@ -44,15 +45,12 @@ class CeleryEngine:
         if launcher == ProcessLauncher.name:
             raise needs_a_waiter(launcher)
         find_launcher(launcher)
-        self._broker.check()
+        self.broker.check()
 
     def start(self, run: RunRecord) -> None:
-        agenda = self._workspace.store.agenda
-        found = agenda.get(run.id)
-        if found is None:
-            return
-        agenda.wake(run.id)
-        self._broker.hurry(run.id, found.queue, found.priority)
+        store = self._workspace.store
+        store.agenda.wake(run.id)
+        hurry(store, self.broker, run.id)
 
 
 def open_celery(workspace: Workspace) -> CeleryEngine:

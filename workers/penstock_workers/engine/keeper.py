@@ -22,7 +22,7 @@ from penstock.store import AttemptState, new_id
 from penstock_workers.engine.broker import Broker
 from penstock_workers.engine.engine import ENGINE
 from penstock_workers.engine.opening import launcher_name, remote_launcher
-from penstock_workers.engine.reminding import Reminders
+from penstock_workers.engine.reminding import Reminders, hurry
 from penstock_workers.remote import Seen
 
 LEASE_SECONDS: Final = 10.0
@@ -100,12 +100,7 @@ class Keeper:
     def _saw(self, seen: Seen) -> None:
         store = self._workspace.store
         if store.launches.sight(seen.attempt_id, seen.why, seen.what if seen.ended else None) and seen.ended:
-            self._hurry(seen.run_id)
-
-    def _hurry(self, run_id: str) -> None:
-        found = self._workspace.store.agenda.get(run_id)
-        if found is not None:
-            self._broker.hurry(run_id, found.queue, found.priority)
+            hurry(store, self._broker, seen.run_id)
 
     def _sweep(self) -> None:
         late = self._workspace.store.agenda.late(ENGINE, _LATE_SECONDS)

@@ -1,5 +1,5 @@
-"""Which runs that are due a watcher reminds workers of, and how often: soon at first, then seldom, so that a
-queue that nobody serves does not fill up.
+"""Telling workers that runs are due: at once; and again of those that a watcher finds late, soon at first,
+then seldom, so that a queue that nobody serves does not fill up.
 """
 
 from __future__ import annotations
@@ -9,10 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from penstock.store import Store
 from penstock.store.agenda import Appointment
+from penstock_workers.engine.broker import Broker
 
 LONGEST_SECONDS: Final = 60.0
 _SAME_SECONDS: Final = 0.5
+
+
+def hurry(store: Store, broker: Broker, run_id: str, seconds: float = 0.0) -> None:
+    """Have the run looked at in `seconds`, if it is on the agenda: a hint that may be lost."""
+    found = store.agenda.get(run_id)
+    if found is not None:
+        broker.hurry(run_id, found.queue, found.priority, seconds)
 
 
 @dataclass(frozen=True, slots=True)

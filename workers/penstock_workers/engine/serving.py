@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 
 from penstock.execution.settings import Settings
 from penstock.execution.workspace import Workspace
 from penstock_workers.engine.broker import Broker
 from penstock_workers.engine.opening import Opener
+from penstock_workers.engine.reminding import hurry
 from penstock_workers.engine.stepper import Stepper
 
 
@@ -36,13 +38,7 @@ class Steppers:
             found = self._made.get(os.getpid())
             if found is None:
                 workspace = Workspace(self._settings)
-
-                def hurry(run_id: str, seconds: float) -> None:
-                    planned = workspace.store.agenda.get(run_id)
-                    if planned is not None:
-                        self._broker.hurry(run_id, planned.queue, planned.priority, seconds)
-
                 opener = Opener(workspace)
-                stepper = Stepper(workspace.store, opener.open, hurry)
+                stepper = Stepper(workspace.store, opener.open, partial(hurry, workspace.store, self._broker))
                 found = self._made[os.getpid()] = (workspace, opener, stepper)
             return found[2]
