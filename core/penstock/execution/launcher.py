@@ -47,6 +47,22 @@ class Attempt(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class EndedAttempt:
+    """One that has left its manifest."""
+
+    manifest: OutputManifest
+
+    def wait(self, timeout: float | None = None) -> OutputManifest | None:
+        return self.manifest
+
+    def stop(self, grace: float = 10.0) -> None:
+        return
+
+    def release(self) -> None:
+        return
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """How a launcher would run a component: `exact` when its image says nothing else."""

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import EmbeddedEngine
-from penstock.execution.launcher import Account, Attempt
+from penstock.execution.launcher import Account, Attempt, EndedAttempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.platform import EMULATED
-from penstock.execution.process.attempt import EndedAttempt
 from penstock.model import Component, Executor, Json, TaskRun
 from penstock.store import Store
 

@@ -48,22 +48,6 @@ class Surroundings:
     sweeper: Executor
 
 
-@dataclass(slots=True)
-class EndedAttempt:
-    """One that needs no pod (any more)."""
-
-    manifest: OutputManifest
-
-    def wait(self, timeout: float | None = None) -> OutputManifest | None:
-        return self.manifest
-
-    def stop(self, grace: float = 10.0) -> None:
-        return
-
-    def release(self) -> None:
-        return
-
-
 class PodAttempt:
     """`create` makes the pod; `wait` goes on with what `create` left open."""
 

@@ -9,12 +9,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from enum import StrEnum
 from typing import Final, cast
 
 from penstock.execution.manifest import Outcome
-from penstock.model import Json, JsonObject, Reason
+from penstock.model import JsonObject, Reason
 from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.pod import MAIN, STAGE_IN, STAGE_OUT
 from penstock_workers.kubernetes.wording import pull_failure, sentence, start_failure
@@ -257,10 +256,10 @@ class _Pod:
     @property
     def deleted_at(self) -> float | None:
         """When its deletion is, or was, to be done."""
-        return self.time(self.meta.get("deletionTimestamp"))
+        return names.moment(self.meta.get("deletionTimestamp"))
 
     def age(self, now: float) -> float:
-        return now - (self.time(self.meta.get("creationTimestamp")) or now)
+        return now - (names.moment(self.meta.get("creationTimestamp")) or now)
 
     def ended_by_deletion(self) -> bool:
         """Whether it failed because it was deleted, and was not just deleted after it had failed."""
@@ -270,7 +269,7 @@ class _Pod:
         if last.get("reason") == "OOMKilled":
             return False
         asked = self.deleted_at - cast("float", self.meta.get("deletionGracePeriodSeconds") or 0)
-        ended = self.time(last.get("finishedAt"))
+        ended = names.moment(last.get("finishedAt"))
         return ended is None or last.get("exitCode") in ASKED or asked <= ended + _OWN
 
     def verdict(self) -> Diagnosis | None:
@@ -327,13 +326,10 @@ class _Pod:
     def started(self, name: str) -> float | None:
         state = self.state(name)
         inner = cast("JsonObject", state.get("terminated") or state.get("running") or {})
-        return self.time(inner.get("startedAt"))
+        return names.moment(inner.get("startedAt"))
 
     def ended(self, name: str) -> float | None:
-        return self.time(cast("JsonObject", self.state(name).get("terminated") or {}).get("finishedAt"))
-
-    def time(self, text: Json) -> float | None:
-        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text else None
+        return names.moment(cast("JsonObject", self.state(name).get("terminated") or {}).get("finishedAt"))
 
 
 def message_of(pod: JsonObject) -> str:

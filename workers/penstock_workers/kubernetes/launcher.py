@@ -14,7 +14,7 @@ from typing import Final
 
 from penstock.artifacts import AwayError
 from penstock.errors import InvalidInputError, NotFoundError, TaskError
-from penstock.execution.launcher import Account, Attempt, LauncherError, LauncherRequest
+from penstock.execution.launcher import Account, Attempt, EndedAttempt, LauncherError, LauncherRequest
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.volumes import is_volume_task
@@ -23,7 +23,7 @@ from penstock.model import Component, ContainerExecutor, Executor, ImporterExecu
 from penstock.store import new_id
 from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.api import KubernetesApi
-from penstock_workers.kubernetes.attempt import EndedAttempt, PodAttempt, Surroundings
+from penstock_workers.kubernetes.attempt import PodAttempt, Surroundings
 from penstock_workers.kubernetes.collector import Collector
 from penstock_workers.kubernetes.connection import connect
 from penstock_workers.kubernetes.diagnosis import Patience, Standing, vanished

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import sha256
 from typing import Final, cast
 
 from penstock.execution.order import LaunchOrder
-from penstock.model import JsonObject
+from penstock.model import Json, JsonObject
 from penstock.model.codec import values_to_json
 from penstock.planner.values import go_json
 
@@ -73,6 +74,22 @@ def labels_of(found: JsonObject) -> Mapping[str, str]:
 
 def annotations_of(found: JsonObject) -> Mapping[str, str]:
     return cast("Mapping[str, str]", cast("JsonObject", found["metadata"]).get("annotations") or {})
+
+
+def attempt_of(pod: JsonObject) -> tuple[str, str]:
+    """The run's id, and the attempt's."""
+    labels = labels_of(pod)
+    return labels.get(RUN, ""), labels.get(ATTEMPT, "")
+
+
+def created(found: JsonObject) -> float:
+    """When it was made, in seconds since the epoch."""
+    return moment(cast("JsonObject", found["metadata"]).get("creationTimestamp")) or 0.0
+
+
+def moment(text: Json) -> float | None:
+    """A time as the API server writes it, in seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text else None
 
 
 def selector(installation: str, **more: str) -> str:

@@ -8,11 +8,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, cast
 
 from penstock.errors import PenstockError
-from penstock.model import Json, JsonObject
+from penstock.model import JsonObject
 from penstock_workers.kubernetes import names
 from penstock_workers.kubernetes.api import KubernetesApi
 from penstock_workers.kubernetes.diagnosis import is_over
@@ -62,9 +61,7 @@ class Reaper:
         another label and are never seen here. Raises LauncherError.
         """
         removed = sum(
-            self._reap_pod(pod)
-            for pod in self._old("pods", kind="task")
-            if not lives(names.labels_of(pod).get(names.RUN, ""), names.labels_of(pod).get(names.ATTEMPT, ""))
+            self._reap_pod(pod) for pod in self._old("pods", kind="task") if not lives(*names.attempt_of(pod))
         )
         removed += sum(self._reap_environment(pod) for pod in self._old("pods", kind="environment"))
         for claim in self._old(CLAIMS, kind="workspace"):
@@ -74,7 +71,7 @@ class Reaper:
 
     def _old(self, resource: str, *, kind: str) -> Sequence[JsonObject]:
         found = self.api.list(resource, names.selector(self.installation, kind=kind)).items
-        return [one for one in found if self.clock() - _created(one) >= YOUNG]
+        return [one for one in found if self.clock() - names.created(one) >= YOUNG]
 
     def _reap_pod(self, pod: JsonObject) -> bool:
         failed = cast("JsonObject", pod.get("status") or {}).get("phase") == "Failed"
@@ -104,19 +101,11 @@ class Reaper:
         return True
 
 
-def _created(found: JsonObject) -> float:
-    return _time(cast("JsonObject", found["metadata"]).get("creationTimestamp")) or 0.0
-
-
 def _ended(pod: JsonObject) -> float:
     """When the last of its containers did; else when it was made."""
     status = cast("JsonObject", pod.get("status") or {})
-    times = [_created(pod)]
+    times = [names.created(pod)]
     for one in cast("list[JsonObject]", status.get("containerStatuses") or []):
         state = cast("JsonObject", one.get("state") or {})
-        times.append(_time(cast("JsonObject", state.get("terminated") or {}).get("finishedAt")) or 0.0)
+        times.append(names.moment(cast("JsonObject", state.get("terminated") or {}).get("finishedAt")) or 0.0)
     return max(times)
-
-
-def _time(text: Json) -> float | None:
-    return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text else None

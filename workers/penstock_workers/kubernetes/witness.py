@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, cast
 
 from penstock.execution.launcher import LauncherError
@@ -71,7 +70,7 @@ class Witness:
                 return
             if case is None:
                 # Of one that was there before us, another witness may have told something.
-                early = _created(pod) < self._began
+                early = names.created(pod) < self._began
                 case = self._cases[name] = _Case(pod, None if early else "")
             case.pod, case.gone = pod, gone
             self._tell_end(name, case)
@@ -117,14 +116,14 @@ class Witness:
             return False
         if self._clock() >= case.tell_after:
             what: dict[str, Json] = {"pod": case.pod, "gone": case.gone}
-            case.told = self._tell(case, Seen(*_attempt(case.pod), ended=True, what=what))
+            case.told = self._tell(case, Seen(*names.attempt_of(case.pod), ended=True, what=what))
             case.tell_after = self._clock() + (AGAIN if case.told else SOON)
             if case.told and case.gone:
                 del self._cases[name]
         return True
 
     def _tell_why(self, case: _Case, why: str) -> None:
-        if why != case.why and self._tell(case, Seen(*_attempt(case.pod), ended=False, why=why)):
+        if why != case.why and self._tell(case, Seen(*names.attempt_of(case.pod), ended=False, why=why)):
             case.why = why
 
     def _tell(self, case: _Case, seen: Seen) -> bool:
@@ -173,15 +172,5 @@ def _ours(marks: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in marks.items() if name.startswith(f"{names.DOMAIN}/")}
 
 
-def _attempt(pod: JsonObject) -> tuple[str, str]:
-    labels = names.labels_of(pod)
-    return labels.get(names.RUN, ""), labels.get(names.ATTEMPT, "")
-
-
 def _task(pod: JsonObject) -> str:
     return names.annotations_of(pod).get(names.TASK, "")
-
-
-def _created(pod: JsonObject) -> float:
-    text = cast("JsonObject", pod["metadata"]).get("creationTimestamp")
-    return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else 0.0

@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from penstock.artifacts.stores import Stores
 from penstock.errors import TaskError
 from penstock.execution.failpoints import failpoint
+from penstock.execution.launcher import EndedAttempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.process.attempt_folder import AttemptFolder, Launched
@@ -41,22 +42,6 @@ _TAIL_SECONDS = 0.1
 _GRACE_SECONDS = 10.0
 _LOG_SECONDS = 5.0
 """For what a process that could not be found keeps open: the log then goes without its last words."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndedAttempt:
-    """An attempt that left its manifest."""
-
-    manifest: OutputManifest
-
-    def wait(self, timeout: float | None = None) -> OutputManifest | None:
-        return self.manifest
-
-    def stop(self, grace: float = _GRACE_SECONDS) -> None:
-        return
-
-    def release(self) -> None:
-        return
 
 
 class ProcessAttempt:

@@ -13,9 +13,9 @@ from penstock.artifacts.stores import Stores
 from penstock.artifacts.web import SCHEMES as WEB
 from penstock.errors import TaskError
 from penstock.execution.failpoints import failpoint
+from penstock.execution.launcher import EndedAttempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.execution.process.attempt import EndedAttempt
 from penstock.execution.process.attempt_folder import AttemptFolder
 from penstock.model import Artifact, ImporterExecutor
 from penstock.planner.inputs import task_fields

@@ -23,7 +23,7 @@ from penstock.execution.environments.cache import Environments
 from penstock.execution.environments.environment import BuildCanceledError
 from penstock.execution.environments.images import ImageRefusedError
 from penstock.execution.failpoints import failpoint
-from penstock.execution.launcher import Account, Attempt
+from penstock.execution.launcher import Account, Attempt, EndedAttempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.platform import (
@@ -35,7 +35,7 @@ from penstock.execution.platform import (
     stand_in,
 )
 from penstock.execution.process.arguments import check
-from penstock.execution.process.attempt import EndedAttempt, ProcessAttempt, discard, unstarted
+from penstock.execution.process.attempt import ProcessAttempt, discard, unstarted
 from penstock.execution.process.attempt_folder import AttemptFolder, Launched, order_digest
 from penstock.execution.process.importer import run_importer
 from penstock.execution.process.log_filter import log_filter
