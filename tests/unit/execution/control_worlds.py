@@ -5,19 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
 from penstock.execution.control import LocalControl, Step
-from penstock.execution.launcher import Account, Attempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.execution.platform import EMULATED
 from penstock.ir import load
-from penstock.model import Component, Executor, Json, JsonObject, Pipeline, State, TaskRun
+from penstock.model import Executor, Json, JsonObject, Pipeline, State, TaskRun
 from penstock.planner.ledger import Ledger
 from penstock.store import AttemptState, RunRecord, Store, new_id
+from tests.unit.execution.idle_launcher import IdleLauncher
 from tests.unit.planner.world_documents import document
 from tests.unit.planner.worlds import attempt_succeeds, leaf_output
 
@@ -28,13 +27,12 @@ class CrashError(BaseException):
     """The process is gone. Nothing may catch this but the test."""
 
 
-class StillLauncher:
+class StillLauncher(IdleLauncher):
     """Starts nothing: the test says how attempts end. `on_isolation` happens once, between judging and
     claiming.
     """
 
     name = "still"
-    emulated = EMULATED
 
     def __init__(self) -> None:
         self.on_isolation: Callable[[], None] | None = None
@@ -44,28 +42,6 @@ class StillLauncher:
         if happens is not None:
             happens()
         return "nowhere"
-
-    def start(
-        self,
-        order: LaunchOrder,
-        on_line: Callable[[str], None] | None = None,
-        canceled: Callable[[], bool] | None = None,
-    ) -> Attempt:
-        raise NotImplementedError
-
-    def account(
-        self, component: Component, executor: Executor, platform: Mapping[str, Json]
-    ) -> Account | None:
-        return None
-
-    def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
-        raise NotImplementedError
-
-    def end_run(self, run_id: str) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
 
 def submit(store: Store, pipeline: Pipeline, arguments: Mapping[str, Json] = ARGUMENTS) -> RunRecord:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.execution.control import LocalControl
 from penstock.execution.embedded import EmbeddedEngine
-from penstock.execution.launcher import Account, Attempt, EndedAttempt
+from penstock.execution.launcher import Attempt, EndedAttempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
-from penstock.execution.platform import EMULATED
-from penstock.model import Component, Executor, Json, TaskRun
+from penstock.model import Json, TaskRun
 from penstock.store import Store
+from tests.unit.execution.idle_launcher import IdleLauncher
 
 Deed = Callable[["FakeAttempt"], OutputManifest | None]
 
@@ -64,13 +64,12 @@ def until(event: threading.Event) -> Deed:
     return lambda attempt: succeed(attempt) if event.is_set() else None
 
 
-class FakeLauncher:
+class FakeLauncher(IdleLauncher):
     """`deeds` by task name; every other task succeeds at once. `starts` counts by path. Those named `slow`
     take for ever to start, and set `preparing`.
     """
 
     name = "fake"
-    emulated = EMULATED
 
     def __init__(
         self, deeds: Mapping[str, Deed] | None = None, *, stubborn: bool = False, slow: Sequence[str] = ()
@@ -82,9 +81,6 @@ class FakeLauncher:
         self.starts: Counter[str] = Counter()
         self.attempts: dict[str, FakeAttempt] = {}
         self.started = threading.Condition()
-
-    def isolation(self, executor: Executor, platform: Mapping[str, Json]) -> str:
-        return "fake"
 
     def start(
         self,
@@ -105,20 +101,6 @@ class FakeLauncher:
                 self.starts[order.path] += 1
                 self.started.notify_all()
             return found
-
-    def account(
-        self, component: Component, executor: Executor, platform: Mapping[str, Json]
-    ) -> Account | None:
-        return None
-
-    def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
-        return iter(())
-
-    def end_run(self, run_id: str) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
     def wait_for(self, count: int) -> None:
         """Until so many attempts have been started."""

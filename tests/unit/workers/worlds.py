@@ -8,26 +8,25 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import yaml
 
 from penstock.execution.control import LocalControl
-from penstock.execution.launcher import Account, Attempt
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder
-from penstock.execution.platform import EMULATED
 from penstock.ir import load
-from penstock.model import Component, Executor, Json, JsonObject, State
+from penstock.model import Json, JsonObject, State
 from penstock.store import RunRecord, Store, new_id
 from penstock_workers.engine.asking import Asking
 from penstock_workers.engine.drive import Drive, Limits
 from penstock_workers.engine.stepper import Stepper
 from penstock_workers.remote import Seen, Waits
 from tests.documents import Group, Shell, pipeline
+from tests.unit.execution.idle_launcher import IdleLauncher
 
 Deed = Callable[[LaunchOrder], OutputManifest]
 THREADS = ThreadPoolExecutor(4)
@@ -42,7 +41,7 @@ def fail(order: LaunchOrder) -> OutputManifest:
 
 
 @dataclass
-class Cluster:
+class Cluster(IdleLauncher):
     """Where attempts go on. It outlives every worker; `starts` counts by attempt. `refusing` is asked before
     each launch: the problem, or None.
     """
@@ -58,32 +57,6 @@ class Cluster:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     name = "cluster"
-    emulated = EMULATED
-
-    def isolation(self, executor: Executor, platform: Mapping[str, Json]) -> str:
-        return "cluster"
-
-    def account(
-        self, component: Component, executor: Executor, platform: Mapping[str, Json]
-    ) -> Account | None:
-        return None
-
-    def start(
-        self,
-        order: LaunchOrder,
-        on_line: Callable[[str], None] | None = None,
-        canceled: Callable[[], bool] | None = None,
-    ) -> Attempt:
-        raise NotImplementedError
-
-    def log(self, run_id: str, attempt_id: str, follow: bool = False, place: str = "") -> Iterator[str]:
-        return iter(())
-
-    def end_run(self, run_id: str) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
     def launch(self, order: LaunchOrder) -> OutputManifest | Waits | None:
         problem = self.refusing(order)
