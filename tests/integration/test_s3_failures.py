@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from penstock.artifacts import ArtifactError
-from penstock.artifacts.s3 import patience
 from penstock.artifacts.s3.address import parse
 from penstock.artifacts.s3.policy import session_policy
 from penstock.artifacts.s3.store import S3ArtifactStore
@@ -50,13 +49,6 @@ def put(store: S3ArtifactStore, uri: str, folder: Path) -> Callable[[], object]:
     source = folder / "source"
     source.write_text("x")
     return lambda: store.put(source, uri)
-
-
-def impatient(store: S3ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> S3ArtifactStore:
-    """Where nothing will be better in a minute."""
-    monkeypatch.setattr(patience, "SECONDS", 1.0)
-    monkeypatch.setattr("penstock.artifacts.s3.client.connect.__defaults__", (1.0,))
-    return store
 
 
 def test_a_bucket_that_is_missing(bucket: Bucket, tmp_path: Path) -> None:
@@ -133,16 +125,14 @@ def test_clocks_that_differ(
     assert told in complaint(lambda: store.stat(bucket.uri("x")))
 
 
-def test_an_endpoint_where_nothing_is(
-    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = impatient(bucket.store(AWS_ENDPOINT_URL_S3="http://127.0.0.1:1"), monkeypatch)
+def test_an_endpoint_where_nothing_is(bucket: Bucket, tmp_path: Path) -> None:
+    store = bucket.store(AWS_ENDPOINT_URL_S3="http://127.0.0.1:1").apart(1.0)
     told = "nothing answers at http://127.0.0.1:1; is the service running, and is AWS_ENDPOINT_URL_S3 right?"
     assert told in complaint(put(store, bucket.uri("x"), tmp_path))
 
 
-def test_an_endpoint_of_a_name_that_no_machine_has(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = impatient(bucket.store(AWS_ENDPOINT_URL_S3="http://nowhere.invalid:9000"), monkeypatch)
+def test_an_endpoint_of_a_name_that_no_machine_has(bucket: Bucket) -> None:
+    store = bucket.store(AWS_ENDPOINT_URL_S3="http://nowhere.invalid:9000").apart(1.0)
     told = "no machine has the name in http://nowhere.invalid:9000; is AWS_ENDPOINT_URL_S3 right?"
     assert told in complaint(lambda: store.stat(bucket.uri("x")))
 
@@ -331,11 +321,9 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(own: OwnMinio, tmp_pat
 
 
 @pytest.mark.service("servers")
-def test_a_service_that_stays_away_is_one_sentence(
-    own: OwnMinio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_that_stays_away_is_one_sentence(own: OwnMinio, tmp_path: Path) -> None:
     with fresh_bucket(own.url) as bucket:
-        store = impatient(bucket.store(), monkeypatch)
+        store = bucket.store().apart(1.0)
         put(store, bucket.uri("x"), tmp_path)()
         source = noise(tmp_path / "large", 6 * PART_BYTES)
 

@@ -18,7 +18,7 @@ from penstock._version import __version__
 from penstock.artifacts.error import ArtifactError
 from penstock.artifacts.s3.config import S3Config
 from penstock.artifacts.s3.credentials import Chain, chain
-from penstock.artifacts.s3.patience import SECONDS, Patience
+from penstock.artifacts.s3.patience import Patience
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
@@ -29,9 +29,12 @@ DEFAULT_REGION = "us-east-1"
 
 
 class Client(Minio):
-    """`chain` is where its credentials come from."""
+    """`chain` is where its credentials come from, `patience` the seconds that a request is repeated for while
+    the service is away.
+    """
 
     chain: Chain
+    patience: float
 
     def uploads(self, bucket: str, prefix: str) -> Iterator[tuple[str, str]]:
         """(key, upload id) of unfinished multipart uploads; none where they may not be listed. MinIO shows
@@ -62,11 +65,8 @@ class Client(Minio):
         return self.chain.find()
 
 
-def connect(config: S3Config, seconds: float = SECONDS) -> Client:
-    """Asks for credentials, which may take a moment, and otherwise sends nothing. Raises ArtifactError.
-
-    `seconds` is how long a request is repeated while the service is away.
-    """
+def connect(config: S3Config, patience: float) -> Client:
+    """Asks for credentials, which may take a moment, and otherwise sends nothing. Raises ArtifactError."""
     url = urlsplit(config.endpoint)
     host = url.netloc or ("s3.amazonaws.com.cn" if config.region.startswith("cn-") else "s3.amazonaws.com")
     secure = url.scheme != "http"
@@ -78,12 +78,13 @@ def connect(config: S3Config, seconds: float = SECONDS) -> Client:
             secure=secure,
             # A policy may forbid the question for it, which the SDK would ask first.
             region=config.region or (DEFAULT_REGION if config.endpoint else None),
-            http_client=http_client(config, f"{url.scheme or 'https'}://{host}", seconds),
+            http_client=http_client(config, f"{url.scheme or 'https'}://{host}", patience),
             credentials=None if anonymous else found,
         )
     except ValueError as problem:
         raise ArtifactError(f"S3 at {config.place} cannot be used: {problem}") from problem
     client.chain = found
+    client.patience = patience
     client.set_app_info("penstock", __version__)
     if config.path_style is True:
         client.disable_virtual_style_endpoint()

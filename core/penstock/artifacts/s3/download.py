@@ -15,7 +15,6 @@ from urllib3.exceptions import ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as SilentError
 
 from penstock.artifacts.error import ArtifactError
-from penstock.artifacts.s3 import patience
 from penstock.artifacts.s3.client import Client
 from penstock.artifacts.s3.transfer import PARALLEL, PART_BYTES, Tally
 
@@ -67,7 +66,7 @@ class Download:
         return source.size, digest.hexdigest()
 
     def _range(self, source: Source, handle: int, start: int, end: int) -> None:
-        """Goes on where the connection broke off, as long as patience lasts."""
+        """Goes on where the connection broke off, as long as the client has patience."""
         since: float | None = None
         while start < end:
             try:
@@ -78,7 +77,7 @@ class Download:
                     since = None
             except (ProtocolError, SilentError, SSLError):
                 since = time.monotonic() if since is None else since
-                if time.monotonic() - since > patience.SECONDS:
+                if time.monotonic() - since > self.client.patience:
                     raise
                 time.sleep(_PAUSE)
 
