@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import Celery  # pyright: ignore[reportMissingTypeStubs]
 
-from penstock.execution.control import LocalControl
+from penstock.execution.local_control import LocalControl
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
 from penstock_workers.engine.asking import Asking

@@ -21,7 +21,7 @@ import pytest
 
 from penstock.errors import LeaseError, StoreAwayError, StoreError
 from penstock.execution import embedded, lease
-from penstock.execution.control import LocalControl
+from penstock.execution.local_control import LocalControl
 from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
 from penstock.model import State

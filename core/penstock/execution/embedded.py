@@ -14,19 +14,18 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from penstock.errors import LeaseError, PenstockError, StoreAwayError, StoreError, TaskError
-from penstock.execution.control import LocalControl, Step
+from penstock.execution.control import Step
 from penstock.execution.failpoints import failpoint
 from penstock.execution.interrupts import as_events
 from penstock.execution.launcher import Attempt, Launcher, LauncherError
 from penstock.execution.lease import Lease
+from penstock.execution.local_control import LocalControl
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.execution.owner import share_home
 from penstock.execution.secrets.known import KNOWN
 from penstock.execution.tracker import Tracker
 from penstock.model import Reason, State, TaskRun
-from penstock.planner.settle import CONTAINERS
-from penstock.planner.verdict import kind_of
 from penstock.store import Store
 from penstock.store.absence import Waiting
 
@@ -207,26 +206,18 @@ class _Execution:
         self._threads.shutdown(cancel_futures=True)
 
     def _take(self, step: Step) -> None:
-        """Report what was recorded, and judge what follows: containers now, leaves when a slot is free."""
-        todo = [step]
-        while todo:
-            step = todo.pop()
-            if self._engine.on_change is not None:
-                for change in step.changes:
-                    self._engine.on_change(change)
-            if any(change.state is State.FAILED for change in step.changes):
-                self._stop_preparing()
-            for due, path in ((due, path) for path, due in step.again):
-                heapq.heappush(self._later, (due, path))
-            for path in step.following:
-                if self._is_container(path):
-                    todo.append(self._engine.control.prepare(self._run_id, path))
-                elif path not in self._queued:
-                    self._queued.add(path)
-                    self._ready.append(path)
-
-    def _is_container(self, path: str) -> bool:
-        return kind_of(self._engine.control.session(self._run_id).ledger, path) in CONTAINERS
+        """Report what was recorded; what follows is judged when a slot is free."""
+        if self._engine.on_change is not None:
+            for change in step.changes:
+                self._engine.on_change(change)
+        if any(change.state is State.FAILED for change in step.changes):
+            self._stop_preparing()
+        for path, due in step.again:
+            heapq.heappush(self._later, (due, path))
+        for path in step.following:
+            if path not in self._queued:
+                self._queued.add(path)
+                self._ready.append(path)
 
     def _fill_slots(self) -> None:
         now = time.time()

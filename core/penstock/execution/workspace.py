@@ -17,13 +17,13 @@ from typing import Self, TypeAlias, cast
 from penstock.artifacts import ArtifactError, ArtifactStore, path_of, scheme_of, uri_of
 from penstock.errors import InvalidArgumentError, InvalidInputError, LeaseError, PenstockError
 from penstock.execution.contents import Contents
-from penstock.execution.control import LocalControl
 from penstock.execution.embedded import ChangeWatcher, EmbeddedEngine, LineWatcher
 from penstock.execution.engine import EMBEDDED, open_engine
 from penstock.execution.environments.cache import Environments
 from penstock.execution.following import follow, print_lines
 from penstock.execution.launcher import Launcher, LauncherRequest, open_launcher
 from penstock.execution.lease import LEASE_SECONDS
+from penstock.execution.local_control import LocalControl
 from penstock.execution.options import RunOptions
 from penstock.execution.owner import Owner, is_dead
 from penstock.execution.process.launcher import ProcessLauncher

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
-from penstock.execution.control import LocalControl, Step
+from penstock.execution.control import Step
+from penstock.execution.local_control import LocalControl
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.ir import load
@@ -103,7 +104,7 @@ class Scene:
     )
 
     def to_the_end(self) -> dict[str, TaskRun]:
-        with patch("penstock.execution.control.failpoint", self._failpoint):
+        with patch("penstock.execution.local_control.failpoint", self._failpoint):
             self._engines = [self._engine() for _ in range(self.controls)]
             for _ in range(20_000):
                 if self.store.runs.get(self.run_id).state.ended:

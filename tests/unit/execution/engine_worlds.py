@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from penstock.execution.control import LocalControl
 from penstock.execution.embedded import EmbeddedEngine
 from penstock.execution.launcher import Attempt, EndedAttempt
+from penstock.execution.local_control import LocalControl
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.model import Json, TaskRun

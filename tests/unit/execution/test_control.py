@@ -12,7 +12,8 @@ from dataclasses import replace
 import pytest
 
 from penstock.errors import LeaseError, NotFoundError, TaskError
-from penstock.execution.control import LocalControl, Step
+from penstock.execution.control import Step
+from penstock.execution.local_control import LocalControl
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder
@@ -106,7 +107,7 @@ def test_siblings_that_end_at_once_close_what_contains_them(
             monkeypatch.undo()
             controls[1].publish(run.id, "inner/two", done(orders[1]))
 
-    monkeypatch.setattr("penstock.execution.control.failpoint", overtake)
+    monkeypatch.setattr("penstock.execution.local_control.failpoint", overtake)
     controls[0].publish(run.id, "inner/one", done(orders[0]))
 
     assert store.tasks.get(run.id, "inner").state is State.SUCCEEDED

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.errors import NotFoundError, TaskError
-from penstock.execution.control import LocalControl
+from penstock.execution.local_control import LocalControl
 from penstock.execution.manifest import OutputManifest
 from penstock.execution.options import RunOptions
 from penstock.execution.reopening import reopen_run

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from penstock.execution.control import LocalControl
+from penstock.execution.local_control import LocalControl
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.execution.options import RunOptions
 from penstock.execution.order import LaunchOrder

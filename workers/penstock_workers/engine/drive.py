@@ -15,8 +15,9 @@ from concurrent.futures import Executor, wait
 from dataclasses import dataclass, field
 from typing import Final
 
-from penstock.execution.control import LocalControl, Step
+from penstock.execution.control import Step
 from penstock.execution.failpoints import failpoint
+from penstock.execution.local_control import LocalControl
 from penstock.execution.manifest import OutputManifest
 from penstock.execution.order import LaunchOrder
 from penstock.model import JsonObject, State
@@ -125,16 +126,12 @@ class Drive:
         self._begun = True
 
     def _take(self, *steps: Step) -> None:
-        """Containers are judged now, leaves when there is room for them."""
-        todo = list(steps)
-        while todo:
-            step = todo.pop()
+        """What follows is judged when there is room for it."""
+        for step in steps:
             for path, due in step.again:
                 heapq.heappush(self._later, (due, path))
             for path in step.following:
-                if kind_of(self.control.session(self.run_id).ledger, path) in CONTAINERS:
-                    todo.append(self.control.prepare(self.run_id, path))
-                elif path not in self._open and path not in self._ready:
+                if path not in self._open and path not in self._ready:
                     self._ready.append(path)
 
     def _prepare(self, paths: Sequence[str]) -> None:

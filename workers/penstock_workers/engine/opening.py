@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from penstock.errors import InvalidInputError
-from penstock.execution.control import LocalControl
+from penstock.execution.local_control import LocalControl
 from penstock.execution.options import RunOptions
 from penstock.execution.process.launcher import ProcessLauncher
 from penstock.execution.settings import Settings
