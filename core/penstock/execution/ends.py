@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import assert_never
 
 from penstock.execution.manifest import Outcome, OutputManifest
 from penstock.model import Reason, State, TaskRun, Values
@@ -39,8 +38,6 @@ def after_attempt(
             return replace(base, state=State.PENDING, reason=Reason.LOST, ended_at=None, retry_at=retry_at)
         case Outcome.FAILED:
             return _failed(ledger, base, now, retry)
-        case other:
-            assert_never(other)
 
 
 def _failed(ledger: Ledger, base: TaskRun, now: float, retry: bool | None) -> TaskRun:

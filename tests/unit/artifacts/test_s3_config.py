@@ -79,7 +79,7 @@ def test_credentials_come_from_the_first_place_that_has_them(
     endpoint = {"AWS_ENDPOINT_URL_S3": "http://minio:9000"}
 
     def user(**variables: str) -> str:
-        found = connect(S3Config.read({**endpoint, **variables}), 1.0).credentials
+        found = connect(S3Config.read({**endpoint, **variables})).credentials
         return found.access_key if found else "nobody"
 
     assert user() == "nobody"
@@ -122,7 +122,7 @@ def test_credentials_come_from_the_first_place_that_has_them(
     ],
 )
 def test_the_bucket_is_in_the_path_but_at_aws(variables: dict[str, str], url: str) -> None:
-    client = connect(S3Config.read({**KEYS, **variables}), 1.0)
+    client = connect(S3Config.read({**KEYS, **variables}))
     signed = client.presigned_get_object(bucket_name="bucket", object_name="key")
     assert signed.partition("?")[0] == url
 

@@ -127,9 +127,14 @@ class Scene:
             raise CrashError(name)
 
     def _engine(self) -> tuple[LocalControl, list[str]]:
-        control = new_control(self.store, exclusive=self.exclusive)
-        step = control.begin(self.run_id)
-        return control, [*step.following, *(path for path, _ in step.again)]
+        """A new process, which may crash as it begins, as any other."""
+        while True:
+            control = new_control(self.store, exclusive=self.exclusive)
+            try:
+                step = control.begin(self.run_id)
+            except CrashError:
+                continue
+            return control, [*step.following, *(path for path, _ in step.again)]
 
     def _step(self) -> None:
         number = self.rng.randrange(len(self._engines))

@@ -21,7 +21,11 @@ from tests.unit.planner.worlds import attempt_succeeds, leaf_output
 from tests.unit.workers.worlds import Cluster, Deed, succeed, worker
 
 STEPS = 5_000
-PLACES = ("penstock.execution.local_control", "penstock_workers.engine.drive", "penstock_workers.engine.stepper")
+PLACES = (
+    "penstock.execution.local_control",
+    "penstock_workers.engine.drive",
+    "penstock_workers.engine.stepper",
+)
 APART = ("drive.prepared", "drive.asked", "drive.published", "step.claimed", "step.released", "run.ended")
 """Failpoints of a worker that are outside of transactions: there it can sleep while others write."""
 

@@ -18,7 +18,7 @@ from penstock._version import __version__
 from penstock.artifacts.error import ArtifactError
 from penstock.artifacts.s3.config import S3Config
 from penstock.artifacts.s3.credentials import Chain, chain
-from penstock.artifacts.s3.patience import Patience
+from penstock.artifacts.s3.patience import SECONDS, Patience
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
@@ -65,7 +65,7 @@ class Client(Minio):
         return self.chain.find()
 
 
-def connect(config: S3Config, patience: float) -> Client:
+def connect(config: S3Config, patience: float = SECONDS) -> Client:
     """Asks for credentials, which may take a moment, and otherwise sends nothing. Raises ArtifactError."""
     url = urlsplit(config.endpoint)
     host = url.netloc or ("s3.amazonaws.com.cn" if config.region.startswith("cn-") else "s3.amazonaws.com")
