@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from email.parser import BytesParser
@@ -16,7 +17,7 @@ from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -375,3 +376,56 @@ class TestBeside:
 
         assert (staged.returncode, sidecar.wait(20)) == (0, 0)
         assert store.objects["root/train/model"] == b"late"
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_an_archive_of_packages_comes_out_as_it_went_in(
+    store: ObjectStore, tmp_path: Path, mode: Literal["w", "w:gz"]
+) -> None:
+    given, root, archive = tmp_path / "given", tmp_path / "root", tmp_path / "archive"
+    (given / "lib" / "deep").mkdir(parents=True)
+    (given / "lib" / "deep" / "one.py").write_text("x = 1\n")
+    os.utime(given / "lib" / "deep" / "one.py", (1_600_000_000, 1_600_000_000))
+    (given / "lib" / "two").write_bytes(b"y" * 3_000_000)
+    (given / "lib" / "two").chmod(0o755)
+    (given / "lib" / "empty").touch()
+    (given / "lib64").symlink_to("lib")
+    os.link(given / "lib" / "two", given / "lib" / "three")
+    with tarfile.open(archive, mode) as made:
+        for name in sorted(os.listdir(given)):
+            made.add(given / name, name)
+    tag = f"{sys.implementation.cache_tag}-{os.uname().machine}-{sys.base_prefix}"
+    content = archive.read_bytes()
+    store.objects["archive"] = content
+    environment = {
+        "url": f"{store.url}/archive",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "root": str(root),
+        "python": tag,
+        "command": ["false"],
+    }
+    assert (
+        run(
+            sheet(
+                store,
+                tmp_path,
+                "sh",
+                "-c",
+                f"touch {tmp_path}/task/model; echo 1 > {tmp_path}/outputs/n",
+                environment=environment,
+            )
+        ).returncode
+        == 0
+    )
+    assert seen(root) == seen(given)
+
+
+def seen(folder: Path) -> dict[str, tuple[int, int, object]]:
+    """What is below it: mode, time, and content or target."""
+    found: dict[str, tuple[int, int, object]] = {}
+    for path in sorted(folder.rglob("*")):
+        state = path.lstat()
+        what = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        when = int(state.st_mtime) if path.is_file() and not path.is_symlink() else 0
+        found[str(path.relative_to(folder))] = (state.st_mode, when, what)
+    return found

@@ -182,10 +182,7 @@ class PodEnvironments:
             "image": task.image,
             "command": [*STAGING],
             "env": [{"name": one, "value": literal(value)} for one, value in variables.items()],
-            "volumeMounts": [
-                {"name": "penstock", "mountPath": PROGRAM, "readOnly": True},
-                {"name": "penstock-environment", "mountPath": ENVIRONMENT},
-            ],
+            "volumeMounts": [{"name": "penstock", "mountPath": PROGRAM, "readOnly": True}],
         }
         owner = sha256(f"{settings.installation}\0{self._root}\0{key}".encode()).hexdigest()[:16]
         labels: JsonObject = {
@@ -201,10 +198,7 @@ class PodEnvironments:
             "activeDeadlineSeconds": 3600,
             **parts.spec,
             "containers": [container],
-            "volumes": [
-                {"name": "penstock", "configMap": {"name": program()[0], "defaultMode": 0o444}},
-                {"name": "penstock-environment", "emptyDir": {}},
-            ],
+            "volumes": [{"name": "penstock", "configMap": {"name": program()[0], "defaultMode": 0o444}}],
         }
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
@@ -212,6 +206,7 @@ class PodEnvironments:
 def environment_key(task: PodTask) -> str:
     """Credentials in URLs do not count, so they may be renewed."""
     content: list[Json] = [
+        ENVIRONMENT,
         task.image,
         [[list(one.requirements), list(one.options)] for one in task.installs],
         dict[str, Json](_pip_variables(task)),

@@ -21,7 +21,8 @@ STAGE_IN: Final = "penstock-in"
 STAGE_OUT: Final = "penstock-out"
 PROGRAM: Final = "/penstock"
 SHARED: Final = "/penstock-pod"
-ENVIRONMENT: Final = "/penstock-environment"
+ENVIRONMENT: Final = "/tmp/penstock-environment"
+"""Of installed packages: the one place that any user of any image may write into, which costs no volume."""
 STAGING: Final = ("python3", "-ISu", PROGRAM)
 GRACE_SECONDS: Final = 30
 _USER: Final = 65532
@@ -158,8 +159,6 @@ def _add_folders(parts: Parts, task: PodTask) -> None:
     for folder in task.folders:
         if folder not in taken and (task.shape is Shape.BESIDE or not folder.startswith("/tmp/")):
             parts.mount(_volume_of(folder), {"emptyDir": {}}, folder)
-    if task.bootstrap:
-        parts.mount("penstock-environment", {"emptyDir": {}}, ENVIRONMENT)
 
 
 def _staging_mounts(parts: Parts, task: PodTask) -> list[Json]:

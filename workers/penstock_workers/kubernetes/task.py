@@ -162,7 +162,7 @@ def _outgoing(order: LaunchOrder) -> Outgoing:
         )
     interface = order.component.interface
     return Outgoing(
-        executor_output=f"{root}/output_metadata.json",
+        executor_output=f"{PARAMETERS}/.output_metadata.json",
         task_root=root,
         parameters={name: f"{PARAMETERS}/{file_name(name)}" for name in interface.output_parameters},
         artifacts={

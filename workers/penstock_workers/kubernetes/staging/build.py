@@ -11,6 +11,9 @@ from inputs import python_tag
 from outputs import Upload
 from store import Remote, Sheet, StageError
 
+SMALL = 16 << 20
+"""Bytes of packages up to which they are not compressed."""
+
 
 def build(sheet: Sheet, remote: Remote) -> Dict[str, Any]:
     """A virtual environment on top of the image's own packages, installed by the image's own pip."""
@@ -22,14 +25,25 @@ def build(sheet: Sheet, remote: Remote) -> Dict[str, Any]:
     pip = [os.path.join(root, "bin", "python"), "-m", "pip", "install", "--no-warn-script-location"]
     for arguments in wanted["installs"]:
         _checked([*pip, "--disable-pip-version-check", *arguments], wanted["substitutes"])
-    with tempfile.NamedTemporaryFile(dir=root, prefix=".archive") as file:
-        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive:
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(root), prefix="penstock-") as file:
+        with _archive(file, _size(root)) as archive:
             for name in sorted(os.listdir(root)):
-                if not name.startswith(".archive"):
-                    archive.add(os.path.join(root, name), name)
+                archive.add(os.path.join(root, name), name)
         file.flush()
         stored = Upload(sheet, remote).file(file.name, "", wanted["uri"], "the archive of packages")
     return dict(stored, python=python_tag())
+
+
+def _archive(file: Any, size: int) -> tarfile.TarFile:
+    """What is small costs more to compress and to expand, in every pod, than to carry."""
+    if size <= SMALL:
+        return tarfile.open(fileobj=file, mode="w")
+    return tarfile.open(fileobj=file, mode="w:gz", compresslevel=1)
+
+
+def _size(folder: str) -> int:
+    files = (os.path.join(above, name) for above, _, names in os.walk(folder) for name in names)
+    return sum(os.lstat(one).st_size for one in files)
 
 
 def _checked(command: List[str], substitutes: Dict[str, str]) -> None:
