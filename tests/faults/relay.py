@@ -14,7 +14,8 @@ _LOOK_SECONDS = 1
 
 
 class Relay:
-    """While it is entered. `copies` says how many there are to be of each message, by its number from 0.
+    """While it is entered. `copies` says how many there are to be of each message, by its number from 0;
+    `taken` and `given` count them.
 
     Kombu has a list for each queue and priority.
     """
@@ -27,7 +28,7 @@ class Relay:
         self._copies = copies
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._move, name="test-relay", daemon=True)
-        self.messages = 0
+        self.taken = self.given = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -44,9 +45,10 @@ class Relay:
             if found is None:
                 continue
             place, message = found
-            for _ in range(self._copies(self.messages)):
+            for _ in range(self._copies(self.taken)):
                 self._redis.lpush(self._lists[place], message)
-            self.messages += 1
+                self.given += 1
+            self.taken += 1
 
 
 def _list(queue: str, priority: int) -> str:

@@ -34,6 +34,8 @@ OUTAGE = 30.0
 """Seconds that MinIO, or the API server, is away."""
 UNWATCHED = 10.0
 """Seconds without kubelet."""
+FEWEST = 10
+"""Messages that a run has."""
 TOLD, RELAYED = "told", "relayed"
 """The queue that messages go to, and the one from which workers get them."""
 
@@ -136,6 +138,7 @@ def test_every_message_comes_twice(plant: Plant, ordeal: Ordeal) -> None:
     with plant.workers_of(RELAYED):
         relay = Relay(plant.redis.url, TOLD, RELAYED, lambda number: 2)
         ordeal("every message doubled", None, options=("--queue", TOLD), around=relay)
+    assert relay.given == 2 * relay.taken >= 2 * FEWEST
 
 
 def test_every_tenth_message_is_lost(plant: Plant, dice: random.Random, ordeal: Ordeal) -> None:
@@ -143,6 +146,7 @@ def test_every_tenth_message_is_lost(plant: Plant, dice: random.Random, ordeal: 
     with plant.workers_of(RELAYED):
         relay = Relay(plant.redis.url, TOLD, RELAYED, lambda number: 0 if number % 10 == first else 1)
         ordeal("every tenth message lost", None, options=("--queue", TOLD), around=relay)
+    assert relay.taken - relay.given >= relay.taken // 10 >= FEWEST // 10
 
 
 def test_the_database_is_restarted(plant: Plant, dice: random.Random, ordeal: Ordeal) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from penstock.execution.options import RunOptions
 from penstock.execution.result import OutputArtifact
+from penstock.execution.settings import load_settings
 from penstock.execution.workspace import Workspace
+from penstock.ir import load
 from penstock.model import Json, JsonObject, State
+from tests.cluster import Cluster
 from tests.documents import INT, TEXT, Group, Shell, given, made_by, output, pipeline, when
 from tests.installation import Installation
 from tests.integration.celery_runs import OTHER, PYTHON, Runs
@@ -208,3 +215,22 @@ def test_a_worker_that_is_asked_to_end_finishes_its_steps(runs: Runs, pool: str)
     with runs.installation.worker("--queue", queue, "--no-watcher"):
         assert runs.end(found) is State.SUCCEEDED
     assert len(runs.workspace.store.attempts.list(found)) == 12
+
+
+def test_a_named_launcher_has_a_namespace_of_its_own(installation: Installation, tmp_path: Path) -> None:
+    far = Cluster(f"{installation.namespace}-far")
+    far.make()
+    table = f'[launchers.far]\nkind = "kubernetes"\nkubernetes_namespace = "{far.namespace}"\n'
+    (tmp_path / "penstock.toml").write_text(table)
+    # Of an installation of its own, whose watcher knows the name.
+    own = {"PENSTOCK_INSTALLATION": far.namespace, "PENSTOCK_KUBERNETES_PODS": "keep"}
+    there = replace(installation, folder=tmp_path, variables={**installation.variables, **own})
+    settings = load_settings(environ={**os.environ, **there.variables}, folder=tmp_path)
+    options = RunOptions(engine="celery", launcher="far", queue="far", cache=False)
+    try:
+        with there.worker("--queue", "far"), Workspace(settings) as workspace:
+            run = workspace.submit(load(json.dumps(napping(0))), {}, options=options)
+            assert workspace.drive(run.id) is State.SUCCEEDED
+        assert [pod.metadata.labels["penstock.dev/run"] for pod in far.pods()] == [run.id]
+    finally:
+        far.remove()

@@ -5,7 +5,7 @@ workers and comes through the entry-point group `penstock.launchers`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, TypeAlias, cast
 
@@ -125,8 +125,9 @@ class Launcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LauncherRequest:
-    """What a launcher is opened with; `store` serves the run's pipeline root."""
+    """What a launcher is opened with; `name` is its own, `store` serves the run's pipeline root."""
 
+    name: str
     settings: Settings
     options: RunOptions
     store: ArtifactStore
@@ -136,12 +137,13 @@ class LauncherRequest:
 LauncherFactory: TypeAlias = Callable[[LauncherRequest], Launcher]
 
 
-def open_launcher(name: str, request: LauncherRequest) -> Launcher:
-    """The launcher that an installed distribution brings under this name.
+def open_launcher(request: LauncherRequest) -> Launcher:
+    """The launcher of that name: one that penstock.toml describes, or that an installed distribution brings.
 
     Touches nothing outside of this process. Raises InvalidInputError, naming what is installed.
     """
-    return cast("LauncherFactory", find_launcher(name).load())(request)
+    kind, settings = request.settings.of_launcher(request.name)
+    return cast("LauncherFactory", find_launcher(kind).load())(replace(request, settings=settings))
 
 
 def find_launcher(name: str) -> EntryPoint:
@@ -151,5 +153,7 @@ def find_launcher(name: str) -> EntryPoint:
         if one.name == name:
             return one
     installed = ", ".join(sorted({"process", *found.names}))
-    remedy = "; install it with: pip install penstock-workers" if name == "kubernetes" else ""
+    remedy = f"; describe one of them as [launchers.{name}] in penstock.toml to have it under this name"
+    if name == "kubernetes":
+        remedy = "; install it with: pip install penstock-workers"
     raise InvalidInputError(f"no launcher '{name}' is installed; installed: {installed}{remedy}")

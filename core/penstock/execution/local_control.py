@@ -18,7 +18,7 @@ from penstock.execution.manifest import OutputManifest
 from penstock.execution.reuse import reuse_imported
 from penstock.execution.session import Session, open_session, root_values
 from penstock.execution.tracker import Tracker
-from penstock.model import ROOT, ImporterExecutor, Pipeline, Reason, State, TaskKind, TaskRun, Values
+from penstock.model import ROOT, Pipeline, Reason, State, TaskKind, TaskRun, Values
 from penstock.planner.following import following, resume
 from penstock.planner.settle import CONTAINERS, settle
 from penstock.planner.verdict import Launch, Record, Settled, Wait, kind_of, verdict
@@ -94,6 +94,10 @@ class LocalControl:
 
     def publish(self, run_id: str, path: str, manifest: OutputManifest, *, retry: bool | None = None) -> Step:
         return self._ask(run_id, lambda session: self._publish(session, path, manifest, retry))
+
+    def abandon(self, run_id: str, path: str, error: str) -> Step:
+        """Record that nobody will run a leaf task that has not ended: it failed, if it was to run at all."""
+        return self._ask(run_id, lambda session: self._abandon(session, path, error))
 
     def cancel(self, run_id: str) -> None:
         """From now on nothing new starts in the run. Idempotent; does not stop what runs."""
@@ -206,6 +210,26 @@ class LocalControl:
             return replace(step, again=(*step.again, (path, ended.retry_at)))
         return replace(step, following=(*step.following, path))
 
+    def _abandon(self, session: Session, path: str, error: str) -> Step:
+        match verdict(session.ledger, path):
+            case Wait(on):
+                return Step(wait=on)
+            case Record(record):
+                return self._record(session, record)
+            case Launch(inputs=inputs, generation=generation):
+                former = session.ledger.get(path)
+                new = TaskRun(path, kind_of(session.ledger, path), State.FAILED, generation=generation)
+                record = replace(former or new, inputs=inputs)
+            case Settled(record):
+                if record is None or record.state.ended:
+                    return Step()
+        with self._transaction(session):
+            for one in self._store.attempts.list(session.run.id, path):
+                if one.state is AttemptState.RUNNING:
+                    self._store.attempts.finish(one.id, AttemptState.LOST, error=error)
+            ended = replace(record, state=State.FAILED, reason=Reason.LOST, error=error, retry_at=None)
+            return self._record(session, replace(ended, ended_at=self._clock()))
+
     def _finish(self, manifest: OutputManifest) -> bool:
         """False when the attempt has ended before."""
         return self._store.attempts.finish(
@@ -239,7 +263,7 @@ class LocalControl:
             return Step(again=((launch.path, former.retry_at),))
         new = TaskRun(
             path=launch.path,
-            kind=TaskKind.IMPORTER if isinstance(launch.executor, ImporterExecutor) else TaskKind.CONTAINER,
+            kind=kind_of(session.ledger, launch.path),
             state=State.RUNNING,
             inputs=launch.inputs,
             generation=launch.generation,

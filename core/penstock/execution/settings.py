@@ -7,12 +7,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
 from penstock.errors import InvalidInputError
+from penstock.execution.named_launchers import NamedLauncher, read_launchers
 from penstock.execution.secrets.reference import References, SecretReference, read_references
 
 FILE_NAME = "penstock.toml"
@@ -181,7 +182,15 @@ class Settings:
     s3_task_role: str = ""
     fetched_gib: int = 10
     secrets: References = field(default_factory=dict[str, SecretReference])
+    launchers: Mapping[str, NamedLauncher] = field(default_factory=dict[str, NamedLauncher])
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def of_launcher(self, name: str) -> tuple[str, Settings]:
+        """(kind, effective settings) of a launcher, which may have some for itself."""
+        named = self.launchers.get(name)
+        if named is None:
+            return name, self
+        return named.kind, replace(self, foreign={**self.foreign, **named.settings})
 
     def shown(self) -> list[tuple[str, str, str]]:
         """(environment variable, value with secrets masked, origin) of each setting."""
@@ -213,7 +222,7 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     folder = folder if folder is not None else _here()
-    from_file, table, file_name = _read_file(folder)
+    from_file, table, launchers, file_name = _read_file(folder)
     values: dict[str, str] = {}
     origins: dict[str, str] = {}
     for setting in SETTINGS:
@@ -252,6 +261,7 @@ def load_settings(
         s3_task_role=values["s3_task_role"],
         fetched_gib=_number(values, origins, "fetched_gib"),
         secrets=secrets,
+        launchers=launchers,
         origins=origins,
     )
 
@@ -278,17 +288,19 @@ def _here() -> Path:
         raise InvalidInputError("the folder that you are in does not exist any more; go to another") from None
 
 
-def _read_file(folder: Path) -> tuple[dict[str, str], References, str]:
-    """Settings, secrets, and the file's name."""
+def _read_file(folder: Path) -> tuple[dict[str, str], References, dict[str, NamedLauncher], str]:
+    """Settings, secrets, launchers, and the file's name."""
     path = folder / FILE_NAME
     try:
         with path.open("rb") as file:
             found = tomllib.load(file)
     except FileNotFoundError:
-        return {}, {}, ""
+        return {}, {}, {}, ""
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
     secrets = read_references(found.pop("secrets", {}), f"[secrets] of {path}", folder)
+    own = {one.name for one in SETTINGS if one.name.startswith("kubernetes_")}
+    launchers = read_launchers(found.pop("launchers", {}), str(path), own)
     values: dict[str, str] = {}
     for key, given in found.items():
         if key not in _BY_NAME:
@@ -297,7 +309,7 @@ def _read_file(folder: Path) -> tuple[dict[str, str], References, str]:
             raise InvalidInputError(f"{path} sets '{key}', which is no setting{hint}")
         many = cast("list[object]", given if isinstance(given, list) else [given])
         values[key] = ",".join(str(one).lower() if isinstance(one, bool) else str(one) for one in many)
-    return values, secrets, str(path)
+    return values, secrets, launchers, str(path)
 
 
 def _cores() -> int:

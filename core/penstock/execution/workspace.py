@@ -155,7 +155,7 @@ class Workspace:
             raise InvalidInputError(str(error)) from error
         name = options.launcher or self.settings.launcher
         if name != ProcessLauncher.name:
-            return open_launcher(name, LauncherRequest(self.settings, options, store, pipeline_root))
+            return open_launcher(LauncherRequest(name, self.settings, options, store, pipeline_root))
         return ProcessLauncher(
             self.settings.home,
             store,

@@ -128,3 +128,36 @@ def test_every_setting_is_shown_with_its_variable(tmp_path: Path) -> None:
 )
 def test_passwords_are_masked_wherever_they_stand(text: str, masked: str) -> None:
     assert mask_url(text) == masked
+
+
+def test_a_launcher_may_have_a_name_and_settings_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "penstock.toml").write_text(
+        'kubernetes_image = "python:3.12"\n[launchers.gpu]\nkind = "kubernetes"\nkubernetes_context = "far"\n'
+    )
+    settings = load_settings(environ={}, folder=tmp_path)
+    kind, own = settings.of_launcher("gpu")
+    assert kind == "kubernetes"
+    assert own.foreign["kubernetes_context"] == "far"
+    assert own.foreign["kubernetes_image"] == "python:3.12"
+    assert settings.of_launcher("kubernetes") == ("kubernetes", settings)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("launchers = 3\n", "must be tables, such as [launchers.gpu]"),
+        ("[launchers.gpu]\n", 'does not say what it is; write kind = "kubernetes"'),
+        ("[launchers]\ngpu = 3\n", 'does not say what it is; write kind = "kubernetes"'),
+        (
+            '[launchers.gpu]\nkind = "kubernetes"\nhome = "x"\n',
+            "sets 'home', which is nothing that a launcher",
+        ),
+        ('[launchers.process]\nkind = "kubernetes"\n', "'process' is the launcher that penstock brings"),
+    ],
+)
+def test_a_launcher_that_is_described_badly(tmp_path: Path, table: str, told: str) -> None:
+    (tmp_path / "penstock.toml").write_text(table)
+    with pytest.raises(InvalidInputError) as caught:
+        load_settings(environ={}, folder=tmp_path)
+    assert told in str(caught.value)
+    assert "penstock.toml" in str(caught.value)

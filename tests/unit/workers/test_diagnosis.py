@@ -19,6 +19,7 @@ from penstock_workers.kubernetes.diagnosis import (
     vanished,
     verdict_text,
 )
+from penstock_workers.kubernetes.pod import STAGE_OUT
 from penstock_workers.kubernetes.shape import Shape
 
 CREATED = "2026-01-02T03:04:05Z"
@@ -327,3 +328,29 @@ class TestJudge:
     )
     def test_other_last_words_of_a_container_are_no_report(self, text: str | None) -> None:
         assert parse_report(text) is None
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running"])
+def test_a_pod_whose_one_container_has_ended_well_is_done_before_its_phase_says_so(phase: str) -> None:
+    found = pod(phase, ended(0))
+    del found["spec"]["activeDeadlineSeconds"]
+    seen = diagnose(found, "t", NOW)
+    assert (seen.standing, seen.outcome) == (Standing.ENDED, Outcome.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("state", "spec", "deleted"),
+    [
+        (ended(1), {}, None),
+        (ended(0), {"activeDeadlineSeconds": 5}, None),
+        (ended(0), {"initContainers": [{"name": STAGE_OUT}]}, None),
+        (ended(0), {}, LATER),
+    ],
+)
+def test_what_may_still_end_otherwise_waits_for_the_phase(
+    state: dict[str, Any], spec: dict[str, Any], deleted: str | None
+) -> None:
+    found = pod("Running", state, deleted=deleted)
+    del found["spec"]["activeDeadlineSeconds"]
+    found["spec"] |= spec
+    assert diagnose(found, "t", NOW).standing is not Standing.ENDED

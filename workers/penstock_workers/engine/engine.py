@@ -44,7 +44,7 @@ class CeleryEngine:
             )
         if launcher == ProcessLauncher.name:
             raise needs_a_waiter(launcher)
-        find_launcher(launcher)
+        find_launcher(self._workspace.settings.of_launcher(launcher)[0])
         self.broker.check()
 
     def start(self, run: RunRecord) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from penstock.errors import NotFoundError, PenstockError
@@ -21,9 +22,9 @@ from penstock.execution.workspace import Workspace
 from penstock.store import AttemptState, new_id
 from penstock_workers.engine.broker import Broker
 from penstock_workers.engine.engine import ENGINE
-from penstock_workers.engine.opening import launcher_name, remote_launcher
+from penstock_workers.engine.opening import launcher_names, remote_launcher
 from penstock_workers.engine.reminding import Reminders, hurry
-from penstock_workers.remote import Seen
+from penstock_workers.remote import RemoteLauncher, Seen
 
 LEASE_SECONDS: Final = 10.0
 _CLAIM_SECONDS: Final = 2.0
@@ -31,6 +32,7 @@ _SWEEP_SECONDS: Final = 0.5
 _LATE_SECONDS: Final = 1.0
 """A run that is due for so long was not reached by its message."""
 _REAP_SECONDS: Final = 30.0
+_WATCH_SECONDS: Final = 1.0
 
 logger = logging.getLogger(__name__)
 logger.addFilter(KNOWN)
@@ -60,15 +62,14 @@ class Keeper:
     def _lead(self, stopped: threading.Event) -> None:
         logger.info("watching for installation %s", self._workspace.settings.installation)
         over = threading.Event()
-        name = launcher_name(self._workspace.settings)
-        launcher = remote_launcher(self._workspace, RunOptions(launcher=name))
+        launchers = self._launchers()
         threads = [
-            threading.Thread(target=self._repeat, args=(act, over, pause), name=name, daemon=True)
-            for name, act, pause in (
-                ("penstock-watch", lambda: launcher.watch(self._saw, over), 1.0),
-                ("penstock-sweep", self._sweep, _SWEEP_SECONDS),
-                ("penstock-reap", lambda: launcher.reap(self._lives), _REAP_SECONDS),
-                ("penstock-track", self._track, _CLAIM_SECONDS),
+            threading.Thread(target=self._repeat, args=(act, over, pause), daemon=True)
+            for act, pause in (
+                (self._sweep, _SWEEP_SECONDS),
+                (self._track, _CLAIM_SECONDS),
+                *((partial(one.watch, self._saw, over), _WATCH_SECONDS) for one in launchers),
+                *((partial(one.reap, self._lives), _REAP_SECONDS) for one in launchers),
             )
         ]
         for thread in threads:
@@ -82,9 +83,23 @@ class Keeper:
             over.set()
             for thread in threads:
                 thread.join(LEASE_SECONDS)
-            launcher.close()
+            for one in launchers:
+                one.close()
             with suppress(PenstockError):
                 self._workspace.store.leaders.resign(self._post, self._name)
+
+    def _launchers(self) -> list[RemoteLauncher]:
+        """One that cannot be had is not watched: that is no reason not to watch the others."""
+        found: list[RemoteLauncher] = []
+        names = launcher_names(self._workspace.settings)
+        for name in names:
+            try:
+                found.append(remote_launcher(self._workspace, RunOptions(launcher=name)))
+            except PenstockError as error:
+                if len(names) == 1:
+                    raise
+                logger.warning("launcher '%s' is not watched: %s", name, error)
+        return found
 
     @staticmethod
     def _repeat(act: Callable[[], object], over: threading.Event, pause: float) -> None:

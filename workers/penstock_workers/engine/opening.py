@@ -76,6 +76,11 @@ def launcher_name(settings: Settings) -> str:
     return CeleryEngine.launcher if settings.launcher == ProcessLauncher.name else settings.launcher
 
 
+def launcher_names(settings: Settings) -> list[str]:
+    """Of all that runs here may name."""
+    return sorted({launcher_name(settings), *settings.launchers})
+
+
 def remote_launcher(workspace: Workspace, options: RunOptions, pipeline_root: str = "") -> RemoteLauncher:
     """Raises InvalidInputError for one whose attempts need somebody who waits for them."""
     opened = workspace.launcher(options, pipeline_root)

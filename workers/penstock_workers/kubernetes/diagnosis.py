@@ -101,7 +101,7 @@ def diagnose(pod: JsonObject, task: str, now: float, patience: Patience = Patien
     what = f"task '{task}'"
     main = seen.state(MAIN)
     started, ended = seen.started(MAIN), seen.ended(MAIN)
-    if seen.phase == "Succeeded":
+    if seen.phase == "Succeeded" or seen.is_done():
         return Diagnosis(Standing.ENDED, Outcome.SUCCEEDED, exit_code=0, started_at=started, ended_at=ended)
     verdict = seen.verdict()
     if seen.phase == "Failed":
@@ -260,6 +260,19 @@ class _Pod:
 
     def age(self, now: float) -> float:
         return now - (names.moment(self.meta.get("creationTimestamp")) or now)
+
+    def is_done(self) -> bool:
+        """Whether its one container has ended well. The kubelet says so a second before it says that the pod
+        has; but where something else might end the pod, and where a sidecar has yet to store outputs, the
+        phase alone counts.
+        """
+        spec = cast("JsonObject", self.pod.get("spec") or {})
+        before = cast("list[JsonObject]", spec.get("initContainers") or [])
+        sidecar = any(one.get("name") == STAGE_OUT for one in before)
+        limited = spec.get("activeDeadlineSeconds") is not None
+        if self.phase not in ("Pending", "Running") or sidecar or limited or self.deleted_at is not None:
+            return False
+        return "terminated" in self.state(MAIN) and _code(self.state(MAIN)) == 0
 
     def ended_by_deletion(self) -> bool:
         """Whether it failed because it was deleted, and was not just deleted after it had failed."""

@@ -53,7 +53,6 @@ class KubernetesLauncher:
     the pip step off Python components, whose packages are then installed once.
     """
 
-    name = "kubernetes"
     emulated: Mapping[FeatureName, str] = {
         FeatureName.PIPELINE_ROOT: "not used: artifacts go to PENSTOCK_PIPELINE_ROOT",
     }
@@ -68,7 +67,9 @@ class KubernetesLauncher:
         keeping: Keeping = DELETED,
         archive: bool = True,
         root: str = "",
+        name: str = "kubernetes",
     ) -> None:
+        self.name = name
         self._settings = settings
         self._patience = patience
         self._store = store
@@ -270,6 +271,7 @@ def open_kubernetes(request: LauncherRequest) -> KubernetesLauncher:
         ),
         archive=_one_of(given, "kubernetes_environments", ENVIRONMENTS) == "archive",
         root=request.pipeline_root,
+        name=request.name,
     )
 
 
