@@ -46,6 +46,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Measurement]] = {
     "records": record_queries.measure,
     "celery": celery_engine.measure,
     "pods": pods.measure,
+    "pod-chain": pods.measure_chain,
     "kfp-local": local_runner.measure,
 }
 

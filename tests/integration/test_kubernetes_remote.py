@@ -150,7 +150,7 @@ def test_who_watches_sees_the_end_and_anybody_collects_it(
     assert not [one for one in told.seen if not one.ended and one.why]
     other.forget(order, found)
     other.close()
-    assert pod_of(api, workspace, order) is None
+    until(lambda: pod_of(api, workspace, order) is None)
 
 
 def test_launching_again_finds_the_pod(

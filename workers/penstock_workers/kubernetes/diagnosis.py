@@ -368,7 +368,8 @@ def verdict_of(pod: JsonObject) -> Diagnosis | None:
 
 
 def is_over(pod: JsonObject) -> bool:
-    return _Pod(pod).phase in ("Succeeded", "Failed")
+    seen = _Pod(pod)
+    return seen.phase in ("Succeeded", "Failed") or seen.is_done()
 
 
 def age_of(pod: JsonObject, now: float) -> float:
