@@ -263,9 +263,7 @@ def _memory(bench: Bench, runs: _Runs, worker: Worker) -> list[Row]:
     store.runs.request_cancel(run.id)
     while not store.runs.get(run.id).state.ended:
         time.sleep(0.2)
-    return [
-        alone(f"memory of {who}, {many} pods", size, "MB", at_most=200) for who, size in found.items()
-    ]
+    return [alone(f"memory of {who}, {many} pods", size, "MB", at_most=200) for who, size in found.items()]
 
 
 def _load(name: str, *tasks: Shell, platform: JsonObject | None = None) -> Pipeline:

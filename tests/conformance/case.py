@@ -63,6 +63,7 @@ class OnPods:
     tasks: Structs
     reason: str
     outputs: Struct = field(default_factory=dict[str, Json])
+    logs: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
 @dataclass(frozen=True, slots=True)

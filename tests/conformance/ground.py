@@ -102,6 +102,7 @@ class Pods:
             state=otherwise.state,
             outputs=otherwise.outputs,
             tasks=case.tasks | otherwise.tasks,
+            logs=case.logs | otherwise.logs,
             artifacts={
                 path: one
                 for path, one in case.artifacts.items()
