@@ -21,7 +21,7 @@ from penstock.planner.outline import Form, Item, outline
 from penstock.store import Store
 from tests.unit.execution.control_worlds import StillLauncher, new_control, submit
 from tests.unit.execution.test_control_properties import SEEDS, check, check_history, random_pipeline, some
-from tests.unit.planner.worlds import attempt_succeeds, leaf_output
+from tests.unit.planner.worlds import Expected, attempt_succeeds, leaf_output
 
 
 class DeadLauncher(StillLauncher):
@@ -90,7 +90,6 @@ class Scheduler:
     dice: random.Random
     tasks: list[Node]
     die: float = 0.0
-    died: int = 0
     launches: dict[str, int] = field(default_factory=dict[str, int])
 
     def to_the_end(self) -> None:
@@ -105,7 +104,6 @@ class Scheduler:
 
     def _start(self, node: Node) -> None:
         if self.dice.random() < self.die:
-            self.died += 1
             self.native.prepare(node.path)
             node.done = True
         elif node.item.form is Form.LOOP:
@@ -152,28 +150,28 @@ class Scheduler:
         return OutputManifest(order.attempt_id, Outcome.FAILED, exit_code=1, error="boom")
 
 
-@some(4)
-@given(shape=SEEDS, world=SEEDS, order=SEEDS)
-def test_a_scheduler_of_its_own_comes_to_the_same(store: Store, shape: int, world: int, order: int) -> None:
+def scheduled(store: Store, shape: int, world: int, order: int, die: float = 0.0) -> tuple[str, Expected]:
+    """The id of a run that has come to its end, and the oracle's account of it."""
     pipeline, expected = random_pipeline(shape, world)
     run = submit(store, pipeline)
     control = new_control(store)
     control.begin(run.id)
     native = NativeRun(control, DeadLauncher(), run.id)
-    Scheduler(native, world, random.Random(order), nodes(outline(pipeline), "")).to_the_end()
-    check({record.path: record for record in store.tasks.load(run.id)}, expected)
-    check_history(store, run.id)
+    Scheduler(native, world, random.Random(order), nodes(outline(pipeline), ""), die).to_the_end()
+    return run.id, expected
+
+
+@some(4)
+@given(shape=SEEDS, world=SEEDS, order=SEEDS)
+def test_a_scheduler_of_its_own_comes_to_the_same(store: Store, shape: int, world: int, order: int) -> None:
+    run_id, expected = scheduled(store, shape, world, order)
+    check({record.path: record for record in store.tasks.load(run_id)}, expected)
+    check_history(store, run_id)
 
 
 @some(4)
 @given(shape=SEEDS, world=SEEDS, order=SEEDS)
 def test_every_task_has_an_end_when_workers_die(store: Store, shape: int, world: int, order: int) -> None:
-    pipeline, _ = random_pipeline(shape, world)
-    run = submit(store, pipeline)
-    control = new_control(store)
-    control.begin(run.id)
-    native = NativeRun(control, DeadLauncher(), run.id)
-    scheduler = Scheduler(native, world, random.Random(order), nodes(outline(pipeline), ""), die=0.2)
-    scheduler.to_the_end()
-    assert store.runs.get(run.id).state.ended
-    assert all(record.state.ended for record in store.tasks.load(run.id))
+    run_id, _ = scheduled(store, shape, world, order, die=0.2)
+    assert store.runs.get(run_id).state.ended
+    assert all(record.state.ended for record in store.tasks.load(run_id))
