@@ -36,7 +36,10 @@ def receiving(host: str, folder: Path) -> Iterator[Side]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            line = self.rfile.read(int(self.headers["Content-Length"]))
+            size = int(self.headers["Content-Length"])
+            line = self.rfile.read(size)
+            if len(line) < size:
+                return  # the pod was killed before it had said so
             side.append(self.path.strip("/"), line)
             self.send_response(200)
             self.send_header("Content-Length", "0")
