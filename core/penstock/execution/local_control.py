@@ -20,6 +20,7 @@ from penstock.execution.session import Session, open_session, root_values
 from penstock.execution.tracker import Tracker
 from penstock.model import ROOT, Pipeline, Reason, State, TaskKind, TaskRun, Values
 from penstock.planner.following import following, resume
+from penstock.planner.ledger import Ledger
 from penstock.planner.settle import CONTAINERS, settle
 from penstock.planner.verdict import Launch, Record, Settled, Wait, kind_of, verdict
 from penstock.store import AttemptRecord, AttemptState, ExecutionState, Store
@@ -77,6 +78,10 @@ class LocalControl:
                 self._sessions[run_id] = found
         return found
 
+    def record(self, run_id: str, path: str) -> TaskRun | None:
+        """What is recorded of one task."""
+        return self._store.repeat(lambda: self._store.tasks.find(run_id, path))
+
     def look(self, run_id: str) -> None:
         """Look at the input artifacts of a run that has not begun, for `begin`: reading them may take longer
         than a lease lasts.
@@ -116,10 +121,7 @@ class LocalControl:
 
     def _ask(self, run_id: str, question: Callable[[Session], Step]) -> Step:
         """The answer, with those about the containers that follow from it."""
-        answer = self._answer(run_id, question)
-        if not answer.following:
-            return answer
-        places = self.session(run_id).ledger
+        answer, places = self._answer(run_id, question)
         changes, again, leaves = list(answer.changes), list(answer.again), dict[str, None]()
         todo = [answer.following]
         while todo:
@@ -127,19 +129,24 @@ class LocalControl:
                 if kind_of(places, path) not in CONTAINERS:
                     leaves[path] = None
                     continue
-                step = self._answer(run_id, partial(self._prepare, path=path))
+                step, _ = self._answer(run_id, partial(self._prepare, path=path))
                 changes += step.changes
                 again += step.again
                 todo.append(step.following)
         return replace(answer, changes=tuple(changes), following=tuple(leaves), again=tuple(again))
 
-    def _answer(self, run_id: str, question: Callable[[Session], Step]) -> Step:
-        """From what is recorded; asked again when the record changed while it was sought, or the database
-        went away.
+    def _answer(self, run_id: str, question: Callable[[Session], Step]) -> tuple[Step, Ledger]:
+        """From what is recorded, which comes with it; asked again when the record changed meanwhile,
+        or the database went away.
         """
+
+        def ask() -> tuple[Step, Ledger]:
+            session = self.session(run_id)
+            return question(session), session.ledger
+
         while True:
             try:
-                return self._store.repeat(lambda: question(self.session(run_id)))
+                return self._store.repeat(ask)
             except _OvertakenError:
                 continue
 

@@ -48,7 +48,7 @@ class NativeRun:
 
     def record(self, path: str) -> TaskRun | None:
         """None for a task in a part of the pipeline that was skipped."""
-        return self.control.session(self.run_id).ledger.get(path)
+        return self.control.record(self.run_id, path)
 
     def end(self, path: str = ROOT) -> None:
         """Nothing at or below `path` will be run any more: what has no end gets one, and what runs of it is

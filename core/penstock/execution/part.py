@@ -6,6 +6,7 @@ import heapq
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import Final
 
 from penstock.errors import PenstockError
@@ -36,23 +37,16 @@ def run_part(
     return Step()
 
 
+@dataclass(slots=True)
 class _Part:
-    def __init__(
-        self,
-        native: NativeRun,
-        path: str,
-        parallel: int,
-        attempt: Callable[[LaunchOrder], OutputManifest],
-        threads: ThreadPoolExecutor,
-    ) -> None:
-        self._native = native
-        self._path = path
-        self._parallel = parallel
-        self._attempt = attempt
-        self._threads = threads
-        self._ready: dict[str, None] = {}
-        self._later: list[tuple[float, str]] = []
-        self._running: dict[Future[OutputManifest], str] = {}
+    _native: NativeRun
+    _path: str
+    _parallel: int
+    _attempt: Callable[[LaunchOrder], OutputManifest]
+    _threads: ThreadPoolExecutor
+    _ready: dict[str, None] = field(default_factory=dict[str, None])
+    _later: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    _running: dict[Future[OutputManifest], str] = field(default_factory=dict[Future[OutputManifest], str])
 
     def to_the_end(self) -> None:
         control, run_id = self._native.control, self._native.run_id

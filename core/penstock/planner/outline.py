@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from graphlib import TopologicalSorter
 
 from penstock.model import ROOT, Component, Pipeline, Retry, Task
 from penstock.model import path as paths
@@ -65,15 +66,8 @@ def everything(items: Sequence[Item]) -> Iterator[Item]:
 def _items(pipeline: Pipeline, component: Component, above: str, *, in_loop: bool) -> tuple[Item, ...]:
     dag = component.dag
     assert dag is not None
-    done: dict[str, Item] = {}
-    todo = list(dag.tasks.values())
-    while todo:
-        waiting = [task for task in todo if any(name not in done for name in task.upstream)]
-        for task in todo:
-            if task not in waiting:
-                done[task.name] = _item(pipeline, task, above, in_loop=in_loop)
-        todo = waiting
-    return tuple(done.values())
+    order = TopologicalSorter({name: task.upstream for name, task in dag.tasks.items()}).static_order()
+    return tuple(_item(pipeline, dag.tasks[name], above, in_loop=in_loop) for name in order)
 
 
 def _item(pipeline: Pipeline, task: Task, above: str, *, in_loop: bool) -> Item:
